@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The cache folder: everything that can be made again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::{At, Error, Result};
+use crate::progress;
+
+#[derive(Debug, Clone)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// Held while one process changes the cache. The kernel drops it with the process, however that ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Cache {
+    /// `$XDG_CACHE_HOME/series`, or `~/.cache/series`.
+    pub fn open() -> Result<Self> {
+        let absolute = |name| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|p| p.is_absolute())
+        };
+        let root = absolute("XDG_CACHE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+            .ok_or_else(|| {
+                Error::environment("cache", "neither XDG_CACHE_HOME nor HOME is an absolute path")
+                    .mend("export XDG_CACHE_HOME=/some/folder")
+            })?
+            .join("series");
+        fs::create_dir_all(&root).at(&root)?;
+        Ok(Cache {
+            root: root.canonicalize().at(&root)?,
+        })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path in the cache; nothing is made there.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// A folder in the cache, made if missing.
+    pub fn dir(&self, name: impl AsRef<Path>) -> Result<PathBuf> {
+        let dir = self.root.join(name);
+        fs::create_dir_all(&dir).at(&dir)?;
+        Ok(dir)
+    }
+
+    /// Waits until no other process holds the lock of this name, saying who does.
+    pub fn lock(&self, name: &str) -> Result<Lock> {
+        let path = self.path(format!("{name}.lock"));
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .at(&path)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).at(&path)?;
+            progress::note(format_args!(
+                "waiting for process {} that holds {}",
+                pid.trim(),
+                path.display()
+            ));
+            flock(&file, FlockOperation::LockExclusive)
+                .map_err(std::io::Error::from)
+                .at(&path)?;
+        }
+        file.set_len(0).at(&path)?;
+        file.rewind().at(&path)?;
+        writeln!(file, "{}", std::process::id()).at(&path)?;
+        Ok(Lock { _file: file })
+    }
+
+    /// Free bytes on the cache's file system.
+    pub fn free(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root)
+            .map_err(std::io::Error::from)
+            .at(&self.root)?;
+        Ok(stat.f_bavail * stat.f_frsize)
+    }
+
+    /// Fails unless this many GiB are free, before work starts that would fill the disk.
+    pub fn need_free(&self, gib: u64, what: &str) -> Result<()> {
+        let free = self.free()? >> 30;
+        if free >= gib {
+            return Ok(());
+        }
+        Err(Error::environment(
+            self.root.display(),
+            format!("{what} needs {gib} GiB of free disk, {free} GiB are free"),
+        )
+        .mend("free some disk")
+        .mend("export XDG_CACHE_HOME=/a/folder/on/a/larger/disk"))
+    }
+}

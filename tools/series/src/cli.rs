@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo series",
+    bin_name = "cargo series",
+    version,
+    about = "Applies, builds, boots and tests this stack of kernel patches",
+    after_help = "Exit codes: 0 clean, 1 findings, 2 usage or configuration, 3 environment, 4 something was not run."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Tools to use: the Debian root that this tool makes, or what is installed on this machine
+    #[arg(long, value_enum, default_value_t = ToolchainChoice::Root, global = true)]
+    pub toolchain: ToolchainChoice,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ToolchainChoice {
+    Root,
+    Host,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what is set up, and with --fix set up the rest
+    Doctor(DoctorArgs),
+    /// Turn the patches into commits in a worktree, or on a tree of your own
+    Apply(ApplyArgs),
+    /// Write the worktree's commits back to patches/ and the mirrored files
+    Refresh(RefreshArgs),
+    /// Check patches, messages and mirrored files without building anything
+    Check(CheckArgs),
+    /// Build a kernel
+    Build(ImageArgs),
+    /// Build a kernel and print the path of its bzImage as the last line
+    Image(ImageArgs),
+    /// Boot a kernel, run the tests in it, print a table of verdicts
+    Boot(BootArgs),
+    /// Everything that CI runs
+    Test(TestArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Set up what is missing: the toolchain root and the base kernel
+    #[arg(long)]
+    pub fix: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Where to make the worktree [default: in the cache]
+    #[arg(long, value_name = "DIR", conflicts_with = "onto")]
+    pub dir: Option<PathBuf>,
+    /// Apply with git am --3way to this tree instead, on its current branch
+    #[arg(long, value_name = "DIR")]
+    pub onto: Option<PathBuf>,
+    /// Replace a worktree that holds changes of yours; they are kept under refs/series/backup/
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RefreshArgs {
+    /// The worktree to take the commits from [default: the one that apply made]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Write nothing; fail if something would be written
+    #[arg(long)]
+    pub verify: bool,
+    /// Overwrite mirrored files that were edited by hand
+    #[arg(long, conflicts_with = "verify")]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Leave out checkpatch, which needs the base kernel and the toolchain
+    #[arg(long)]
+    pub no_checkpatch: bool,
+}
+
+/// Which kernel.
+#[derive(Clone, Debug, Args)]
+pub struct ImageArgs {
+    /// Which udmabuf driver the kernel has
+    #[arg(long, value_enum, default_value_t = Driver::Rust)]
+    pub driver: Driver,
+    /// The base kernel without any patch
+    #[arg(long, conflicts_with = "patch")]
+    pub base: bool,
+    /// The kernel after this patch, counted from 1 through all parts
+    #[arg(long, value_name = "N")]
+    pub patch: Option<usize>,
+    /// The configuration lane
+    #[arg(long, value_name = "NAME")]
+    pub lane: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Driver {
+    Rust,
+    C,
+}
+
+#[derive(Debug, Args)]
+pub struct BootArgs {
+    #[command(flatten)]
+    pub image: ImageArgs,
+    /// Boot this initramfs instead of the tests, with the console on standard output
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+    /// Add to the kernel's command line
+    #[arg(long, value_name = "STR")]
+    pub append: Option<String>,
+    /// The guest's memory
+    #[arg(long, value_name = "SIZE", default_value = "3G")]
+    pub memory: String,
+    /// Count instructions instead of time: slower, and the same in every run
+    #[arg(long)]
+    pub icount: bool,
+    /// A shell in the guest instead of the tests
+    #[arg(long, conflicts_with = "initrd")]
+    pub shell: bool,
+    /// Boot this often
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub repeat: u32,
+    /// Give up on a guest after this many seconds
+    #[arg(long, value_name = "SECS")]
+    pub timeout: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Every patch with each driver, and every lane
+    #[arg(long, conflicts_with = "quick")]
+    pub full: bool,
+    /// The checks and the tip only
+    #[arg(long)]
+    pub quick: bool,
+    /// Stop starting new work after this time (60m, 90s, 2h); what is left counts as not run
+    #[arg(long, value_name = "TIME", value_parser = parse_budget)]
+    pub budget: Option<Duration>,
+    /// Test this patch only, counted from 1 through all parts
+    #[arg(long, value_name = "N")]
+    pub patch: Option<usize>,
+}
+
+fn parse_budget(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: write 90s, 60m or 2h");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let (digits, seconds) = match unit {
+        's' => (&text[..text.len() - 1], 1),
+        'm' => (&text[..text.len() - 1], 60),
+        'h' => (&text[..text.len() - 1], 3600),
+        '0'..='9' => (text, 60),
+        _ => return Err(wrong()),
+    };
+    let count: u32 = digits.parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(count) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn budgets() {
+        assert_eq!(parse_budget("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_budget("60m"), Ok(Duration::from_secs(3600)));
+        assert_eq!(parse_budget("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(parse_budget("5"), Ok(Duration::from_secs(300)));
+        for wrong in ["", "m", "-1m", "5 min", "é"] {
+            assert!(parse_budget(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `series.toml`: the only metadata that is written by hand.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{At, Error, Result};
+use crate::kernel;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The name of the base that the patches are written for.
+    base: String,
+    bases: BTreeMap<String, BaseSource>,
+    pub parts: Vec<Part>,
+    /// What is built and booted; read by [`crate::kernel`] alone.
+    #[serde(default)]
+    pub kernel: kernel::Settings,
+}
+
+/// Where a base kernel comes from, and what proves that it is the right one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum BaseSource {
+    /// A Debian source package.
+    Debian(DebianSource),
+    /// A git repository on this machine; its HEAD, or `commit`.
+    Git(GitSource),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DebianSource {
+    pub package: String,
+    pub version: String,
+    pub suite: String,
+    /// Of the .deb file.
+    pub sha256: String,
+    /// The tarball inside the package.
+    pub tarball: PathBuf,
+    /// The git tree id of its contents.
+    pub tree: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GitSource {
+    pub git: PathBuf,
+    #[serde(default)]
+    pub commit: Option<String>,
+    #[serde(default)]
+    pub tree: Option<String>,
+}
+
+/// One part of the stack: patches that are reviewed and merged together.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The folder under patches/.
+    pub dir: String,
+    pub title: String,
+    /// Mailing lists that the part is sent to.
+    #[serde(default)]
+    pub to: Vec<String>,
+    #[serde(default)]
+    pub cc: Vec<String>,
+}
+
+impl Config {
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).at(path)?;
+        let config: Config = toml::from_str(&text).map_err(|e| {
+            // toml shows line, column and a caret under the place.
+            Error::config(path.display(), e.message().trim_end())
+                .detail(e.to_string().trim_end())
+                .mend(format!("correct {}", path.display()))
+        })?;
+        config.validate().map_err(|cause| {
+            Error::config(path.display(), cause).mend(format!("correct {}", path.display()))
+        })?;
+        Ok(config)
+    }
+
+    /// The base that the patches are written for.
+    pub fn base(&self) -> (&str, &BaseSource) {
+        (&self.base, &self.bases[&self.base])
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        if !self.bases.contains_key(&self.base) {
+            let known: Vec<&str> = self.bases.keys().map(String::as_str).collect();
+            return Err(format!(
+                "base = {:?} names none of the bases: {}",
+                self.base,
+                known.join(", ")
+            ));
+        }
+        for (i, part) in self.parts.iter().enumerate() {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            if part.dir.is_empty() || part.dir.starts_with('.') || !part.dir.chars().all(plain) {
+                return Err(format!(
+                    "part {:?}: dir must be the plain name of a folder under patches/",
+                    part.dir
+                ));
+            }
+            // `git am patches/*/*.patch` takes the parts in the shell's order.
+            if i > 0 && self.parts[i - 1].dir >= part.dir {
+                return Err(format!(
+                    "part {:?} must sort after part {:?}, so that patches/*/*.patch is their order",
+                    part.dir,
+                    self.parts[i - 1].dir
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `series`: where does a stack of kernel patches apply, does it build, boot and pass its tests at every patch.
+
+mod apply;
+mod base;
+mod cache;
+mod check;
+mod cli;
+mod config;
+mod context;
+mod doctor;
+mod error;
+mod git;
+mod kernel;
+mod mirror;
+mod patches;
+mod progress;
+mod refresh;
+mod run;
+mod stack;
+mod toolchain;
+mod worktree;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::context::Context;
+use crate::error::{Outcome, Result};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli) {
+        Ok(outcome) => outcome.exit_code().into(),
+        Err(e) => {
+            eprintln!("{e}");
+            e.exit_code().into()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Outcome> {
+    let ctx = Context::find(&cli.global)?;
+    match &cli.command {
+        Command::Doctor(args) => doctor::doctor(&ctx, args),
+        Command::Apply(args) => apply::apply(&ctx, args),
+        Command::Refresh(args) => refresh::refresh(&ctx, args),
+        Command::Check(args) => check::check(&ctx, args),
+        Command::Build(args) => kernel::build(&ctx, args),
+        Command::Image(args) => kernel::image(&ctx, args),
+        Command::Boot(args) => kernel::boot(&ctx, args),
+        Command::Test(args) => kernel::test(&ctx, args),
+    }
+}
