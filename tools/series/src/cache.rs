@@ -32,8 +32,11 @@ impl Cache {
         let root = absolute("XDG_CACHE_HOME")
             .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
             .ok_or_else(|| {
-                Error::environment("cache", "neither XDG_CACHE_HOME nor HOME is an absolute path")
-                    .mend("export XDG_CACHE_HOME=/some/folder")
+                Error::environment(
+                    "cache",
+                    "neither XDG_CACHE_HOME nor HOME is an absolute path",
+                )
+                .mend("export XDG_CACHE_HOME=/some/folder")
             })?
             .join("series");
         fs::create_dir_all(&root).at(&root)?;

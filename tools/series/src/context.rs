@@ -28,11 +28,8 @@ impl Context {
             .ancestors()
             .find(|dir| dir.join("series.toml").is_file())
             .ok_or_else(|| {
-                Error::config(
-                    here.display(),
-                    "no series.toml here or in any folder above",
-                )
-                .mend("change to the repository, then run this again")
+                Error::config(here.display(), "no series.toml here or in any folder above")
+                    .mend("change to the repository, then run this again")
             })?
             .to_owned();
         let config = Config::load(&repo.join("series.toml"))?;

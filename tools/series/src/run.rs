@@ -125,7 +125,8 @@ pub fn end_of(path: &Path) -> Result<String> {
     const BYTES: u64 = 16 * 1024;
     let mut file = File::open(path).at(path)?;
     let len = file.metadata().at(path)?.len();
-    file.seek(SeekFrom::Start(len.saturating_sub(BYTES))).at(path)?;
+    file.seek(SeekFrom::Start(len.saturating_sub(BYTES)))
+        .at(path)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).at(path)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -1,30 +1,185 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The toolchain root.
+//! The tools that build and boot kernels: a Debian root in the cache, or what the machine has.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::context::Context;
-use crate::error::{Error, Result};
+use sha2::{Digest, Sha256};
+
+use crate::cli::ToolchainChoice;
+use crate::context::{Context, hex};
+use crate::debootstrap;
+use crate::error::{At, Error, Result};
+use crate::run;
+use crate::sandbox::Sandbox;
+
+/// The Debian release of the root.
+pub const SUITE: &str = "trixie";
+
+const PACKAGES: &str = include_str!("../data/packages.txt");
+const ENTER: &str = include_str!("../data/enter.sh");
+
+/// In the finished root: the packages and versions that it holds.
+pub const MANIFEST: &str = "series-packages";
+
+/// What `--toolchain host` must find.
+const HOST_TOOLS: [&str; 10] = [
+    "clang", "ld.lld", "rustc", "bindgen", "make", "flex", "bison", "bc", "cpio", "perl",
+];
 
 #[derive(Debug, Clone)]
 pub struct Toolchain {
+    kind: ToolchainChoice,
+    sandbox: Sandbox,
     /// The folder that becomes `/`.
     root: PathBuf,
+    /// Shared by all builds, mounted at /ccache.
+    ccache: PathBuf,
     /// Changes whenever a tool may have changed; part of the key of every cached result.
     pub id: String,
 }
 
+/// The packages of the root.
+pub fn packages() -> Vec<&'static str> {
+    PACKAGES
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect()
+}
+
+/// Where the root is, or will be.
+pub fn root_path(ctx: &Context) -> PathBuf {
+    let key = format!("{SUITE}\n{}", packages().join("\n"));
+    let digest = hex(&Sha256::digest(key));
+    ctx.cache
+        .path(format!("toolchain/{SUITE}-{}", &digest[..12]))
+}
+
 impl Toolchain {
     /// The toolchain, made now if it is missing.
-    pub fn ensure(_ctx: &Context) -> Result<Self> {
-        Err(Error::not_run("toolchain", "not written yet"))
+    pub fn ensure(ctx: &Context) -> Result<Self> {
+        if ctx.toolchain == ToolchainChoice::Root && !root_path(ctx).exists() {
+            debootstrap::make(ctx, Sandbox::probe()?)?;
+        }
+        Self::existing(ctx)?.ok_or_else(|| {
+            Error::environment("toolchain", "was made and is not there").mend("run this again")
+        })
     }
 
-    /// A command that runs `program` inside the root with each host path mounted at its place inside.
-    pub fn command(&self, _mounts: &[(&Path, &str)], program: &str) -> Command {
-        let mut command = Command::new(&self.root);
+    /// The toolchain, unless it has to be made first.
+    pub fn existing(ctx: &Context) -> Result<Option<Self>> {
+        let ccache = ctx.cache.dir("ccache")?;
+        if ctx.toolchain == ToolchainChoice::Host {
+            let id = host_versions()?;
+            return Ok(Some(Toolchain {
+                kind: ToolchainChoice::Host,
+                sandbox: Sandbox::probe()?,
+                root: ctx.cache.dir("toolchain/host")?,
+                ccache,
+                id: format!("host-{}", &hex(&Sha256::digest(id))[..12]),
+            }));
+        }
+        let root = root_path(ctx);
+        let manifest = root.join(MANIFEST);
+        if !manifest.exists() {
+            return Ok(None);
+        }
+        let packages = fs::read(&manifest).at(&manifest)?;
+        Ok(Some(Toolchain {
+            kind: ToolchainChoice::Root,
+            sandbox: Sandbox::probe()?,
+            root,
+            ccache,
+            id: format!("{SUITE}-{}", &hex(&Sha256::digest(packages))[..12]),
+        }))
+    }
+
+    /// The folder that holds the tools.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A command that runs `program` in the root, in `/`, with each host path mounted at its place inside.
+    ///
+    /// The environment is the same on every machine; for more, run `env` with assignments before the program.
+    /// Killing the command kills all that it started. It must be waited for by the thread that starts it.
+    pub fn command(&self, mounts: &[(&Path, &str)], program: &str) -> Command {
+        self.enter(mounts, &[], program)
+    }
+
+    /// The same, with the machine's way into the network.
+    pub fn network_command(&self, mounts: &[(&Path, &str)], program: &str) -> Command {
+        let mut mounts = mounts.to_vec();
+        if self.kind == ToolchainChoice::Root {
+            for file in ["/etc/resolv.conf", "/etc/hosts"] {
+                if Path::new(file).exists() {
+                    mounts.push((Path::new(file), file));
+                }
+            }
+        }
+        let proxies: Vec<String> = std::env::vars()
+            .filter(|(name, _)| name.to_lowercase().ends_with("_proxy"))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        self.enter(&mounts, &proxies, program)
+    }
+
+    fn enter(&self, mounts: &[(&Path, &str)], environment: &[String], program: &str) -> Command {
+        let mut command = self.sandbox.command("sh");
+        command.args(["-c", ENTER, "enter"]);
+        command.arg(match self.kind {
+            ToolchainChoice::Root => "root",
+            ToolchainChoice::Host => "host",
+        });
+        command.arg(&self.root);
+        command.args([self.ccache.as_os_str(), "/ccache".as_ref()]);
+        for (from, to) in mounts {
+            command.args([from.as_os_str(), to.as_ref()]);
+        }
+        let path = "/usr/lib/ccache:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let (path, home) = match self.kind {
+            ToolchainChoice::Root => (path.to_owned(), "/root".to_owned()),
+            ToolchainChoice::Host => (
+                std::env::var("PATH").unwrap_or_else(|_| path.to_owned()),
+                std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned()),
+            ),
+        };
+        command.args(["--", "env", "-i"]);
+        command.arg(format!("HOME={home}"));
+        command.arg(format!("PATH={path}"));
+        command.args([
+            "LANG=C.UTF-8",
+            "CCACHE_DIR=/ccache",
+            "CCACHE_MAXSIZE=8G",
+            "KBUILD_BUILD_TIMESTAMP=2026-11-15",
+            "KBUILD_BUILD_USER=series",
+            "KBUILD_BUILD_HOST=series",
+        ]);
+        command.args(environment);
         command.arg(program);
         command
     }
+}
+
+/// What identifies the machine's own tools.
+fn host_versions() -> Result<String> {
+    let mut versions = String::new();
+    let mut missing = Vec::new();
+    for tool in HOST_TOOLS {
+        match run::capture(Command::new(tool).arg("--version")) {
+            Ok(output) => versions += &String::from_utf8_lossy(&output.stdout),
+            Err(_) => missing.push(tool),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(versions);
+    }
+    Err(Error::environment(
+        "toolchain",
+        format!("this machine lacks {}", missing.join(", ")),
+    )
+    .mend("install them")
+    .mend("leave out --toolchain host: the tool then makes a root that has them"))
 }
