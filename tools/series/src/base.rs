@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The base kernel: fetched, verified and kept as one git commit.
+//! The base kernel: verified, and kept as one commit in the cache's bare repository.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use crate::config::{BaseSource, DebianSource, GitSource};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::git::Git;
+use crate::import;
+use crate::package;
+use crate::progress;
+use crate::toolchain::Toolchain;
 
 /// The base as a commit in the cache's bare repository.
 #[derive(Debug, Clone)]
@@ -14,7 +21,129 @@ pub struct Base {
     pub tree: String,
 }
 
+impl Base {
+    pub fn git(&self) -> Git {
+        Git::at(&self.git)
+    }
+}
+
+/// The bare repository that holds bases, stacks and worktrees' commits.
+fn repository(ctx: &Context) -> Result<Git> {
+    let dir = ctx.cache.path("linux.git");
+    if !dir.join("HEAD").exists() {
+        Git::at(ctx.cache.root()).run(&["init", "--quiet", "--bare", "linux.git"])?;
+    }
+    Ok(Git::at(dir))
+}
+
 /// The base, fetched and imported now if it is missing.
-pub fn ensure(_ctx: &Context) -> Result<Base> {
-    Err(Error::not_run("base", "not written yet"))
+pub fn ensure(ctx: &Context) -> Result<Base> {
+    if let Some(base) = existing(ctx)? {
+        return Ok(base);
+    }
+    let _lock = ctx.cache.lock("base")?;
+    if let Some(base) = existing(ctx)? {
+        return Ok(base);
+    }
+    let git = repository(ctx)?;
+    match ctx.config.base() {
+        (name, BaseSource::Debian(source)) => debian(ctx, &git, name, source)?,
+        (name, BaseSource::Git(source)) => from_git(&git, name, source)?,
+    }
+    existing(ctx)?.ok_or_else(|| Error::environment("base", "was imported and is not there"))
+}
+
+/// The base, unless it has to be fetched first.
+pub fn existing(ctx: &Context) -> Result<Option<Base>> {
+    let git = repository(ctx)?;
+    let (name, source) = ctx.config.base();
+    let reference = reference(name, source);
+    let Some(commit) = git.resolve(&format!("{reference}^{{commit}}"))? else {
+        return Ok(None);
+    };
+    let tree = git.run(&["rev-parse", &format!("{commit}^{{tree}}")])?;
+    Ok(Some(Base {
+        git: git.dir().to_owned(),
+        commit,
+        tree,
+    }))
+}
+
+/// The ref's name holds what identifies the source, so that a changed `series.toml` means another ref.
+fn reference(name: &str, source: &BaseSource) -> String {
+    let key = match source {
+        BaseSource::Debian(source) => &source.sha256,
+        BaseSource::Git(source) => source.commit.as_deref().unwrap_or("HEAD"),
+    };
+    format!("refs/series/base/{name}/{key}")
+}
+
+fn debian(ctx: &Context, git: &Git, name: &str, source: &DebianSource) -> Result<()> {
+    let toolchain = Toolchain::ensure(ctx)?;
+    let deb = package::fetch(ctx, &toolchain, name, source)?;
+    let step = progress::step(format_args!(
+        "importing {} {} into git",
+        source.package, source.version
+    ));
+    let message = format!("{} {}\n", source.package, source.version);
+    let commit = import::tarball(git, &toolchain, &deb, &source.tarball, &message)?;
+    let tree = git.run(&["rev-parse", &format!("{commit}^{{tree}}")])?;
+    match &source.tree {
+        Some(expected) => same_tree(name, expected, &tree)?,
+        None => progress::note(format_args!(
+            "base {name} has no tree id in series.toml; write: tree = \"{tree}\""
+        )),
+    }
+    let source = BaseSource::Debian(source.clone());
+    git.run(&["update-ref", &reference(name, &source), &commit])?;
+    step.done();
+    Ok(())
+}
+
+fn from_git(git: &Git, name: &str, source: &GitSource) -> Result<()> {
+    let wanted = source.commit.as_deref().unwrap_or("HEAD");
+    let place = format!("base {name}");
+    let path = fs::canonicalize(&source.git).map_err(|e| {
+        Error::config(&place, format!("{}: {e}", source.git.display()))
+            .mend("correct git = in series.toml")
+    })?;
+    let there = Git::at(&path);
+    let commit = there
+        .resolve(&format!("{wanted}^{{commit}}"))?
+        .ok_or_else(|| {
+            Error::config(&place, format!("{} has no commit {wanted}", path.display()))
+                .mend("correct commit = in series.toml")
+        })?;
+    let tree = there.run(&["rev-parse", &format!("{commit}^{{tree}}")])?;
+    if let Some(expected) = &source.tree {
+        same_tree(name, expected, &tree)?;
+    }
+    let reference = reference(name, &BaseSource::Git(source.clone()));
+    fetch(git, &path, &commit, &reference)
+}
+
+fn fetch(git: &Git, from: &Path, commit: &str, reference: &str) -> Result<()> {
+    let from = from.to_string_lossy();
+    git.run(&[
+        "-c",
+        "uploadpack.allowAnySHA1InWant=true",
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--depth=1",
+        &format!("file://{from}"),
+        &format!("+{commit}:{reference}"),
+    ])?;
+    Ok(())
+}
+
+fn same_tree(name: &str, expected: &str, found: &str) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::config(
+        format!("base {name}"),
+        format!("its contents are tree {found}, series.toml expects {expected}"),
+    )
+    .mend("correct tree = in series.toml, if this is the base that you mean"))
 }

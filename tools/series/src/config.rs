@@ -43,7 +43,8 @@ pub struct DebianSource {
     /// The tarball inside the package.
     pub tarball: PathBuf,
     /// The git tree id of its contents.
-    pub tree: String,
+    #[serde(default)]
+    pub tree: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -88,6 +89,11 @@ impl Config {
     /// The base that the patches are written for.
     pub fn base(&self) -> (&str, &BaseSource) {
         (&self.base, &self.bases[&self.base])
+    }
+
+    /// Whether the base is a whole kernel from a package, as opposed to a git tree by path.
+    pub fn base_is_packaged(&self) -> bool {
+        matches!(self.base().1, BaseSource::Debian(_))
     }
 
     fn validate(&self) -> Result<(), String> {

@@ -43,11 +43,16 @@ impl Context {
 
     /// A short name for this clone, to keep its worktrees apart from another clone's.
     pub fn id(&self) -> String {
-        hex(&Sha256::digest(self.repo.as_os_str().as_encoded_bytes()))[..12].to_owned()
+        short_hash(self.repo.as_os_str().as_encoded_bytes())
     }
 }
 
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Twelve digits that stand for these bytes.
+pub fn short_hash(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))[..12].to_owned()
 }

@@ -8,6 +8,7 @@ use crate::run;
 use crate::toolchain::Toolchain;
 
 pub fn doctor(ctx: &Context, _: &DoctorArgs) -> Result<Outcome> {
+    println!("{:?}", crate::base::ensure(ctx)?);
     let t = Toolchain::ensure(ctx)?;
     println!("{} {}", t.root().display(), t.id);
     println!(

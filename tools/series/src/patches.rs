@@ -1,2 +1,281 @@
 // SPDX-License-Identifier: GPL-2.0
-//! patches
+//! The patch files of the repository, and what a patch says without being applied.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::context::Context;
+use crate::error::{At, Error, Result};
+
+/// One part's files.
+#[derive(Debug, Clone)]
+pub struct PartFiles {
+    /// The folder under patches/.
+    pub dir: String,
+    /// The cover letter, if there is one.
+    pub cover: Option<String>,
+    /// In order.
+    pub patches: Vec<PatchFile>,
+}
+
+#[derive(Debug, Clone)]
+pub struct PatchFile {
+    /// Relative to the repository.
+    pub path: PathBuf,
+    pub bytes: Vec<u8>,
+}
+
+pub const COVER: &str = "cover.txt";
+
+/// The parts that `series.toml` names, in order. A part without a folder has no patches yet.
+pub fn read(ctx: &Context) -> Result<Vec<PartFiles>> {
+    ctx.config
+        .parts
+        .iter()
+        .map(|part| read_part(&ctx.repo, &part.dir))
+        .collect()
+}
+
+fn read_part(repo: &Path, dir: &str) -> Result<PartFiles> {
+    let relative = Path::new("patches").join(dir);
+    let folder = repo.join(&relative);
+    let mut part = PartFiles {
+        dir: dir.to_owned(),
+        cover: None,
+        patches: Vec::new(),
+    };
+    if !folder.is_dir() {
+        return Ok(part);
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).at(&folder)? {
+        names.push(entry.at(&folder)?.file_name());
+    }
+    names.sort();
+    for name in names {
+        let path = folder.join(&name);
+        if name == COVER {
+            part.cover = Some(fs::read_to_string(&path).at(&path)?);
+        } else if name.to_string_lossy().ends_with(".patch") {
+            part.patches.push(PatchFile {
+                path: relative.join(&name),
+                bytes: fs::read(&path).at(&path)?,
+            });
+        }
+    }
+    Ok(part)
+}
+
+/// Folders under patches/ that `series.toml` does not name: they would be applied by nobody.
+pub fn unknown_parts(ctx: &Context) -> Result<Vec<String>> {
+    let folder = ctx.repo.join("patches");
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut unknown = Vec::new();
+    for entry in fs::read_dir(&folder).at(&folder)? {
+        let name = entry
+            .at(&folder)?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        if !ctx.config.parts.iter().any(|part| part.dir == name) {
+            unknown.push(name);
+        }
+    }
+    unknown.sort();
+    Ok(unknown)
+}
+
+/// What a patch does to one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileDiff {
+    /// The path after the patch; before it, if the file is deleted.
+    pub path: String,
+    /// The blob before; zeroes if the patch adds the file.
+    pub old_id: String,
+    /// The blob after; zeroes if the patch deletes the file.
+    pub new_id: String,
+    pub kind: Change,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Add,
+    Delete,
+    Modify,
+}
+
+/// A patch as its file says it.
+#[derive(Debug, Clone)]
+pub struct Patch {
+    pub subject: String,
+    pub from: String,
+    /// The message below the subject, without the diffstat.
+    pub body: String,
+    pub diffs: Vec<FileDiff>,
+}
+
+impl PatchFile {
+    pub fn parse(&self) -> Result<Patch> {
+        parse(&String::from_utf8_lossy(&self.bytes)).map_err(|cause| {
+            Error::finding(self.path.display(), cause)
+                .mend("write the patch with cargo series refresh")
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Patch, String> {
+    let (head, rest) = text
+        .split_once("\n\n")
+        .ok_or("no empty line after the mail's headers")?;
+    let header = |name: &str| -> Option<String> {
+        let mut lines = head.lines();
+        let first = lines.find_map(|line| line.strip_prefix(name))?;
+        // A long header goes on in lines that start with a space.
+        let more: String = lines.take_while(|line| line.starts_with(' ')).collect();
+        Some(format!("{}{more}", first.trim_start()))
+    };
+    let subject = header("Subject:").ok_or("no Subject: header")?;
+    let subject = match subject.strip_prefix("[PATCH") {
+        Some(rest) => rest
+            .split_once(']')
+            .ok_or("the Subject: header has no ]")?
+            .1
+            .trim_start()
+            .to_owned(),
+        None => subject,
+    };
+    let from = header("From:").ok_or("no From: header")?;
+    let (message, diff) = match rest.find("diff --git ") {
+        Some(at) if at == 0 || rest.as_bytes()[at - 1] == b'\n' => rest.split_at(at),
+        _ => match rest.find("\ndiff --git ") {
+            Some(at) => rest.split_at(at + 1),
+            None => return Err("changes no file".to_owned()),
+        },
+    };
+    let body = message
+        .split("\n---\n")
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
+    Ok(Patch {
+        subject,
+        from,
+        body: body
+            .strip_prefix("---\n")
+            .map_or(body.clone(), |_| String::new()),
+        diffs: parse_diffs(diff)?,
+    })
+}
+
+fn parse_diffs(text: &str) -> Result<Vec<FileDiff>, String> {
+    let mut diffs: Vec<FileDiff> = Vec::new();
+    let mut in_header = false;
+    for line in text.lines() {
+        if let Some(names) = line.strip_prefix("diff --git a/") {
+            // Both names are equal: patches are written without renames.
+            let path = names
+                .split_once(" b/")
+                .map(|(_, new)| new.to_owned())
+                .ok_or_else(|| format!("cannot read {line:?}"))?;
+            diffs.push(FileDiff {
+                path,
+                old_id: String::new(),
+                new_id: String::new(),
+                kind: Change::Modify,
+            });
+            in_header = true;
+            continue;
+        }
+        let Some(diff) = diffs.last_mut().filter(|_| in_header) else {
+            continue;
+        };
+        if line.starts_with("@@ ") {
+            in_header = false;
+        } else if line.starts_with("new file mode ") {
+            diff.kind = Change::Add;
+        } else if line.starts_with("deleted file mode ") {
+            diff.kind = Change::Delete;
+        } else if line.starts_with("rename ") || line.starts_with("copy ") {
+            return Err(format!("{}: renames are not used here", diff.path));
+        } else if let Some(ids) = line.strip_prefix("index ") {
+            let ids = ids.split(' ').next().unwrap_or_default();
+            let (old, new) = ids
+                .split_once("..")
+                .ok_or_else(|| format!("cannot read {line:?}"))?;
+            diff.old_id = old.to_owned();
+            diff.new_id = new.to_owned();
+        }
+    }
+    Ok(diffs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATCH: &str = "\
+From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001
+From: A <a@b>
+Date: Thu, 1 Jan 2026 00:00:00 +0000
+Subject: [PATCH] mm: a subject that is long enough for the header to be
+ folded
+
+Why.
+
+ diff --git in the message is no diff
+
+---
+ a.c | 1 +
+ 1 file changed, 1 insertion(+)
+
+diff --git a/a.c b/a.c
+new file mode 100644
+index 0000000000000000000000000000000000000000..78981922613b2afb6025042ff6bd878ac1994e85
+--- /dev/null
++++ b/a.c
+@@ -0,0 +1 @@
++a
+diff --git a/b.c b/b.c
+index 78981922613b2afb6025042ff6bd878ac1994e85..61780798228d17af2d34fce4cfbdf35556832472 100644
+--- a/b.c
++++ b/b.c
+@@ -1 +1 @@
+-a
++new file mode 100644
+";
+
+    #[test]
+    fn a_patch() {
+        let patch = parse(PATCH).unwrap();
+        assert_eq!(
+            patch.subject,
+            "mm: a subject that is long enough for the header to be folded"
+        );
+        assert_eq!(patch.from, "A <a@b>");
+        assert_eq!(patch.body, "Why.\n\n diff --git in the message is no diff");
+        let kinds: Vec<(&str, Change)> = patch
+            .diffs
+            .iter()
+            .map(|d| (d.path.as_str(), d.kind))
+            .collect();
+        assert_eq!(kinds, [("a.c", Change::Add), ("b.c", Change::Modify)]);
+        assert_eq!(
+            patch.diffs[0].new_id,
+            "78981922613b2afb6025042ff6bd878ac1994e85"
+        );
+    }
+
+    #[test]
+    fn what_is_no_patch_is_refused() {
+        for wrong in [
+            "",
+            "Subject: x\n\nno diff\n",
+            "no headers\n\ndiff --git a/a b/a\n",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

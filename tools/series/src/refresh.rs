@@ -1,10 +1,246 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `refresh`.
+//! `refresh`: a worktree's commits back to patches/ and to the mirrored files.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::apply::{absolute, need_idle, record, uncommitted};
+use crate::base::{self, Base};
 use crate::cli::RefreshArgs;
 use crate::context::Context;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{At, Error, Outcome, Result};
+use crate::format;
+use crate::git::Git;
+use crate::mirror;
+use crate::patches::{self, PartFiles};
+use crate::progress;
+use crate::stack;
+use crate::worktree;
 
-pub fn refresh(_: &Context, _: &RefreshArgs) -> Result<Outcome> {
-    Err(Error::not_run("refresh", "not written yet"))
+/// What the repository shall hold at a path.
+struct Wanted {
+    bytes: Vec<u8>,
+    executable: bool,
+}
+
+pub fn refresh(ctx: &Context, args: &RefreshArgs) -> Result<Outcome> {
+    let base = base::ensure(ctx)?;
+    let path = match &args.dir {
+        Some(dir) => absolute(dir)?,
+        None => worktree::default_path(ctx),
+    };
+    if !worktree::is_checkout(&path)? {
+        return Err(Error::config(path.display(), "there is no worktree here")
+            .mend("cargo series apply")
+            .mend("name another one with --dir"));
+    }
+    let git = Git::at(&path);
+    need_idle(&git)?;
+    let dirty = uncommitted(&git)?;
+    if !dirty.is_empty() {
+        return Err(Error::finding(
+            path.display(),
+            format!("{} files have changes that are not committed", dirty.len()),
+        )
+        .detail(
+            dirty
+                .iter()
+                .take(10)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )
+        .mend("commit them, then run this again"));
+    }
+    let head = git.run(&["rev-parse", "HEAD"])?;
+    let new = format::parts(ctx, &git, &base)?;
+    prove(&git, &base, &new)?;
+    let old = patches::read(ctx)?;
+    let wanted = wanted(&git, &base, &new)?;
+    let stale = stale(ctx, &wanted, &old)?;
+    let changed: Vec<&PathBuf> = wanted
+        .iter()
+        .filter(|(path, wanted)| !wanted.is_at(&ctx.repo.join(path)))
+        .map(|(path, _)| path)
+        .collect();
+
+    for path in &changed {
+        println!("{} {}", verb(args, "write"), path.display());
+    }
+    for path in &stale {
+        println!("{} {}", verb(args, "delete"), path.display());
+    }
+    if args.verify {
+        if changed.is_empty() && stale.is_empty() {
+            progress::note("patches and mirrored files are equal to the worktree's commits");
+            return Ok(Outcome::Clean);
+        }
+        return Ok(Outcome::Findings);
+    }
+    if !args.force {
+        refuse_edited(ctx, &changed, &old)?;
+    }
+    for path in &changed {
+        wanted[*path].write(&ctx.repo.join(path))?;
+    }
+    for path in &stale {
+        delete(&ctx.repo, path)?;
+    }
+    remember(&base, &git, &path, &head)?;
+    let count: usize = new.iter().map(|part| part.patches.len()).sum();
+    progress::note(format_args!(
+        "{count} patches; {} files written, {} deleted",
+        changed.len(),
+        stale.len()
+    ));
+    Ok(Outcome::Clean)
+}
+
+fn verb(args: &RefreshArgs, verb: &str) -> String {
+    if args.verify {
+        format!("would {verb}")
+    } else {
+        verb.to_owned()
+    }
+}
+
+/// Applies what was formatted: it must lead to the very tree that the worktree has.
+fn prove(git: &Git, base: &Base, new: &[PartFiles]) -> Result<()> {
+    let tree = stack::tree_of(git, "HEAD")?;
+    let made = stack::prove(base, new)?;
+    if made == tree {
+        return Ok(());
+    }
+    Err(Error::finding(
+        git.dir().display(),
+        "its commits do not survive as mails: the patches lead to another tree",
+    )
+    .mend("look for commit messages with a line that starts with \"---\" or \"diff --git\""))
+}
+
+/// Everything that patches/ and the kernel paths shall hold.
+fn wanted(git: &Git, base: &Base, new: &[PartFiles]) -> Result<BTreeMap<PathBuf, Wanted>> {
+    let mut wanted = BTreeMap::new();
+    let plain = |bytes: Vec<u8>| Wanted {
+        bytes,
+        executable: false,
+    };
+    for part in new {
+        if let Some(cover) = &part.cover {
+            let path = Path::new("patches").join(&part.dir).join(patches::COVER);
+            wanted.insert(path, plain(cover.clone().into_bytes()));
+        }
+        for patch in &part.patches {
+            wanted.insert(patch.path.clone(), plain(patch.bytes.clone()));
+        }
+    }
+    for (path, added) in mirror::between(git, &base.tree, "HEAD")? {
+        let blob = git.attempt(&["cat-file", "blob", &added.id])?;
+        wanted.insert(
+            path,
+            Wanted {
+                bytes: blob.stdout,
+                executable: added.executable,
+            },
+        );
+    }
+    Ok(wanted)
+}
+
+/// Patches, and mirrored files that old patches added, that nobody wants any more.
+fn stale(
+    ctx: &Context,
+    wanted: &BTreeMap<PathBuf, Wanted>,
+    old: &[PartFiles],
+) -> Result<Vec<PathBuf>> {
+    let mut stale = Vec::new();
+    for part in old {
+        let cover = Path::new("patches").join(&part.dir).join(patches::COVER);
+        stale.extend(part.cover.as_ref().map(|_| cover));
+        stale.extend(part.patches.iter().map(|patch| patch.path.clone()));
+    }
+    let git = Git::at(&ctx.repo);
+    for (path, id) in mirrored(old) {
+        // Only what is surely from a patch: anything else is somebody's own.
+        if mirror::blob_id(&git, &ctx.repo.join(&path))?.as_ref() == Some(&id) {
+            stale.push(path);
+        }
+    }
+    stale.retain(|path| !wanted.contains_key(path));
+    Ok(stale)
+}
+
+/// The files that the patches add. A patch that cannot be read adds nothing: it is about to be replaced.
+fn mirrored(parts: &[PartFiles]) -> BTreeMap<PathBuf, String> {
+    let diffs: Vec<_> = parts
+        .iter()
+        .flat_map(|part| &part.patches)
+        .filter_map(|patch| patch.parse().ok())
+        .flat_map(|patch| patch.diffs)
+        .collect();
+    mirror::from_diffs(&diffs)
+}
+
+/// Fails if a mirrored file that is about to be written has changes that are in no patch.
+fn refuse_edited(ctx: &Context, changed: &[&PathBuf], old: &[PartFiles]) -> Result<()> {
+    let git = Git::at(&ctx.repo);
+    let known = mirrored(old);
+    for path in changed.iter().filter(|path| !path.starts_with("patches")) {
+        let there = mirror::blob_id(&git, &ctx.repo.join(path))?;
+        if there.is_some() && there.as_ref() != known.get(*path) {
+            return Err(Error::finding(
+                path.display(),
+                "was edited here, and refresh would overwrite it with the worktree's file",
+            )
+            .mend("copy the edit into the worktree, commit it there, then run this again")
+            .mend("cargo series refresh --force, which drops the edit"));
+        }
+    }
+    Ok(())
+}
+
+impl Wanted {
+    fn is_at(&self, path: &Path) -> bool {
+        let Ok(meta) = fs::symlink_metadata(path) else {
+            return false;
+        };
+        let executable = meta.permissions().mode() & 0o100 != 0;
+        meta.is_file()
+            && executable == self.executable
+            && fs::read(path).is_ok_and(|bytes| bytes == self.bytes)
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let dir = path.parent().expect("a path inside the repository");
+        fs::create_dir_all(dir).at(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir).at(dir)?;
+        std::io::Write::write_all(&mut file, &self.bytes).at(path)?;
+        let mode = if self.executable { 0o755 } else { 0o644 };
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).at(path)?;
+        file.persist(path).map_err(|e| e.error).at(path)?;
+        Ok(())
+    }
+}
+
+/// Deletes a file, and the folders that it leaves empty.
+fn delete(repo: &Path, path: &Path) -> Result<()> {
+    let file = repo.join(path);
+    fs::remove_file(&file).at(&file)?;
+    for dir in path.ancestors().skip(1) {
+        if dir.as_os_str().is_empty() || fs::remove_dir(repo.join(dir)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Lets the next `apply` know that this worktree's commits are in patches/.
+fn remember(base: &Base, git: &Git, path: &Path, head: &str) -> Result<()> {
+    let common = git.run(&["rev-parse", "--path-format=absolute", "--git-common-dir"])?;
+    if fs::canonicalize(&common).at(&common)? == base.git {
+        git.run(&["update-ref", &record(&worktree::branch(path)), head])?;
+    }
+    Ok(())
 }
