@@ -1,27 +1,81 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The kernel half: configuration, build, image, guest, verdicts.
 
-use crate::cli::{BootArgs, ImageArgs, TestArgs};
+pub mod accel;
+mod boot;
+mod build;
+mod guest;
+mod kconfig;
+mod ktap;
+mod qemu;
+mod splat;
+mod table;
+mod test;
+
+pub use boot::boot;
+pub use test::test;
+
+use crate::cli::{Driver, ImageArgs};
 use crate::context::Context;
 use crate::error::{Error, Outcome, Result};
+use crate::stack;
+use crate::toolchain::Toolchain;
+
+use build::{Kernel, Source};
 
 /// The `[kernel]` table of `series.toml`.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {}
-
-pub fn build(_: &Context, _: &ImageArgs) -> Result<Outcome> {
-    Err(Error::not_run("build", "not written yet"))
+pub struct Settings {
+    /// The programs that run in the guest.
+    #[serde(default)]
+    pub tests: Vec<GuestTest>,
 }
 
-pub fn image(_: &Context, _: &ImageArgs) -> Result<Outcome> {
-    Err(Error::not_run("image", "not written yet"))
+/// A kselftest program that runs in the guest and speaks KTAP.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestTest {
+    pub name: String,
+    /// Its folder under tools/testing/selftests.
+    pub dir: String,
+    pub program: String,
+    /// How many test cases it has: fewer results than that are a failure.
+    pub cases: usize,
+    /// 2 MiB huge pages that it needs.
+    #[serde(default)]
+    pub hugepages: u32,
+    /// Test cases that the stack mends: they must fail on the base.
+    #[serde(default)]
+    pub fails_on_base: Vec<String>,
 }
 
-pub fn boot(_: &Context, _: &BootArgs) -> Result<Outcome> {
-    Err(Error::not_run("boot", "not written yet"))
+pub fn build(ctx: &Context, args: &ImageArgs) -> Result<Outcome> {
+    selected(ctx, args)?;
+    Ok(Outcome::Clean)
 }
 
-pub fn test(_: &Context, _: &TestArgs) -> Result<Outcome> {
-    Err(Error::not_run("test", "not written yet"))
+pub fn image(ctx: &Context, args: &ImageArgs) -> Result<Outcome> {
+    let (_, kernel) = selected(ctx, args)?;
+    println!("{}", kernel.image.display());
+    Ok(Outcome::Clean)
+}
+
+/// The kernel that these arguments ask for, built now if it has to be.
+fn selected(ctx: &Context, args: &ImageArgs) -> Result<(Toolchain, Kernel)> {
+    let lane = kconfig::Lane::named(args.lane.as_deref())?;
+    if args.patch == Some(0) {
+        return Err(Error::config("--patch 0", "patches count from 1").mend("--patch 1, or --base"));
+    }
+    let toolchain = Toolchain::ensure(ctx)?;
+    let stack = stack::ensure(ctx)?;
+    let source = match (args.base, args.patch) {
+        (true, _) => Source::base(&stack),
+        (_, Some(n)) => Source::patch(&stack, n)?,
+        _ => Source::tip(&stack),
+    };
+    // The base has the C driver only.
+    let driver = if args.base { Driver::C } else { args.driver };
+    let kernel = build::kernel(ctx, &toolchain, &source, driver, lane)?;
+    Ok((toolchain, kernel))
 }

@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# The guest's first process: runs the tests of /tests, one "NAME HUGEPAGES PROGRAM" a line. Results go to the second
+# serial port, apart from the console; the console is told which test runs, so that a splat can be put to it.
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev 2>/dev/null
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tmpfs tmpfs /tmp
+mkdir -p /dev/shm /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+stty -F /dev/ttyS1 raw
+say() {
+	echo "series: $*" > /dev/kmsg
+	echo "series: $*" > /dev/ttyS1
+}
+if grep -q series.shell /proc/cmdline; then
+	setsid cttyhack sh
+	poweroff -f
+fi
+while read -r name hugepages program; do
+	echo "$hugepages" > /proc/sys/vm/nr_hugepages
+	say "begin $name"
+	"/bin/$program" > /dev/ttyS1 2>&1 < /dev/null
+	say "end $name $?"
+	echo 0 > /proc/sys/vm/nr_hugepages
+done < /tests
+say "finished"
+poweroff -f

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which accelerator works here. A device that opens proves nothing: a kernel is booted, and given little time.
+
+use std::fs;
+use std::time::Duration;
+
+use super::build::Kernel;
+use super::guest;
+use super::qemu::{End, Guest};
+use crate::context::{Context, short_hash};
+use crate::error::{At, Result};
+use crate::progress;
+use crate::toolchain::Toolchain;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accel {
+    Kvm,
+    Tcg,
+}
+
+/// A boot to power-off takes a second or two under KVM where it works.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// The accelerator for this kernel on this machine, said with its reason. Kept until the machine is booted again.
+pub fn choose(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<Accel> {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let key = short_hash(format!("{boot_id} {}", toolchain.id).as_bytes());
+    let file = ctx.cache.dir("accel")?.join(key);
+    let reason = match fs::read_to_string(&file) {
+        Ok(reason) => reason,
+        Err(_) => {
+            let reason = probe(ctx, toolchain, kernel)?;
+            fs::write(&file, &reason).at(&file)?;
+            reason
+        }
+    };
+    progress::note(format_args!("accelerator: {reason}"));
+    Ok(if reason.starts_with("KVM") { Accel::Kvm } else { Accel::Tcg })
+}
+
+fn probe(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<String> {
+    let logs = ctx.cache.dir("log/accel")?;
+    let initrd = guest::empty(ctx, toolchain)?;
+    let ran = Guest {
+        image: &kernel.image,
+        initrd: &initrd,
+        append: "",
+        memory: "512M",
+        accel: Accel::Kvm,
+        icount: false,
+        timeout: BOUND,
+        logs: &logs,
+        interactive: false,
+    }
+    .run(toolchain);
+    Ok(match ran {
+        Ok(ran) if ran.end == End::PowerOff && ran.results.contains("series: finished") => {
+            "KVM: a kernel boots and powers off".to_owned()
+        }
+        Ok(ran) => format!(
+            "TCG: under KVM a kernel did not get to its end within {} s ({:?})",
+            BOUND.as_secs(),
+            ran.end
+        ),
+        Err(e) => format!("TCG: QEMU does not start with KVM ({})", e.summary()),
+    })
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Builds kernels in the toolchain root, one O= folder for each driver and lane, and keeps images by content.
+//!
+//! Sources are always at /src and objects at /obj, so that the same sources give the same bytes on every machine
+//! and ccache serves every clone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::kconfig::{self, Lane};
+use crate::cli::Driver;
+use crate::context::{Context, short_hash};
+use crate::error::{At, Error, Result};
+use crate::progress;
+use crate::run;
+use crate::stack::Stack;
+use crate::toolchain::Toolchain;
+use crate::worktree;
+
+/// The sources of a kernel.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// "base", "tip" or "patch 3: subject".
+    pub name: String,
+    pub commit: String,
+    pub tree: String,
+}
+
+impl Source {
+    pub fn base(stack: &Stack) -> Self {
+        Source {
+            name: "base".to_owned(),
+            commit: stack.base.commit.clone(),
+            tree: stack.base.tree.clone(),
+        }
+    }
+
+    pub fn tip(stack: &Stack) -> Self {
+        Source {
+            name: "tip".to_owned(),
+            commit: stack.tip.clone(),
+            tree: stack.tip_tree.clone(),
+        }
+    }
+
+    /// The kernel after patch `n`, counted from 1.
+    pub fn patch(stack: &Stack, n: usize) -> Result<Self> {
+        let Some(patch) = n.checked_sub(1).and_then(|i| stack.commits.get(i)) else {
+            let last = stack.commits.len();
+            return Err(
+                Error::config(format!("--patch {n}"), "there is no such patch")
+                    .mend(format!("--patch 1 to --patch {last}")),
+            );
+        };
+        Ok(Source {
+            name: format!("patch {n}: {}", patch.subject),
+            commit: patch.id.clone(),
+            tree: patch.tree.clone(),
+        })
+    }
+}
+
+/// A kernel that was built.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    pub image: PathBuf,
+    /// Stands for sources, configuration and tools.
+    pub key: String,
+    /// What the compilers complained about, without line numbers.
+    pub warnings: BTreeSet<String>,
+}
+
+pub fn driver_name(driver: Driver) -> &'static str {
+    match driver {
+        Driver::Rust => "rust",
+        Driver::C => "c",
+    }
+}
+
+/// The kernel, built now unless it is in the cache.
+pub fn kernel(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    source: &Source,
+    driver: Driver,
+    lane: Lane,
+) -> Result<Kernel> {
+    let flavour = format!("{}-{}", driver_name(driver), lane.name());
+    let _lock = ctx.cache.lock("build")?;
+    if let Some(kernel) = kept(ctx, toolchain, source, &flavour)? {
+        return Ok(kernel);
+    }
+    ctx.cache.need_free(6, "building a kernel")?;
+
+    let tree = worktree::at(ctx, &source.commit)?;
+    let fragment = kconfig::fragment(driver, lane, &tree)?;
+    let objects = ctx.cache.dir(format!("build/{flavour}"))?;
+    let log = ctx.cache.path(format!("log/build-{flavour}.log"));
+    fs::create_dir_all(log.parent().expect("the log has a folder")).at(&log)?;
+    fs::write(&log, "").at(&log)?;
+
+    let step = progress::step(format_args!(
+        "building {} ({}, {} lane)",
+        source.name,
+        driver_name(driver),
+        lane.name()
+    ));
+    let make = Make {
+        toolchain,
+        tree: &tree,
+        objects: &objects,
+        log: &log,
+    };
+    make.configure(&fragment)?;
+    make.run(&["bzImage"])?;
+    step.done();
+
+    keep(ctx, toolchain, source, &flavour, &objects, &log)
+}
+
+struct Make<'a> {
+    toolchain: &'a Toolchain,
+    tree: &'a Path,
+    objects: &'a Path,
+    log: &'a Path,
+}
+
+impl Make<'_> {
+    fn run(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = self
+            .toolchain
+            .command(&[(self.tree, "/src"), (self.objects, "/obj")], "make");
+        command.args(["-s", "-C", "/src", "O=/obj", "LLVM=1", "CC=ccache clang"]);
+        command.arg(format!("-j{}", jobs())).args(arguments);
+        let status = run::log_status(&mut command, self.log)?;
+        if status.success() {
+            return Ok(());
+        }
+        let log = fs::read(self.log).at(self.log)?;
+        Err(
+            Error::finding("kernel build", format!("make {} failed", arguments.join(" ")))
+                .detail(first_errors(&String::from_utf8_lossy(&log)))
+                .mend(format!("read {}", self.log.display())),
+        )
+    }
+
+    fn configure(&self, fragment: &str) -> Result<()> {
+        let wanted = self.objects.join("series.config");
+        fs::write(&wanted, fragment).at(&wanted)?;
+        self.run(&["KCONFIG_ALLCONFIG=/obj/series.config", "allnoconfig"])?;
+        let dot_config = self.objects.join(".config");
+        let have = fs::read_to_string(&dot_config).at(&dot_config)?;
+        let dropped = kconfig::dropped(fragment, &have);
+        if !dropped.is_empty() {
+            return Err(Error::finding(
+                "kernel configuration",
+                format!(
+                    "asked for and dropped by Kconfig: {}",
+                    dropped.join(", ")
+                ),
+            )
+            .mend("see what the symbols depend on, and add that to tools/series/data/config"));
+        }
+        if have.contains("CONFIG_SLUB_TINY=y") {
+            return Err(Error::finding(
+                "kernel configuration",
+                "CONFIG_SLUB_TINY hides bugs and skews figures",
+            )
+            .mend("turn it off in tools/series/data/config"));
+        }
+        Ok(())
+    }
+}
+
+pub fn jobs() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The lines that say what went wrong first.
+fn first_errors(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let found = lines
+        .iter()
+        .position(|line| line.contains("error") || line.contains("Error "));
+    match found {
+        Some(i) => lines[i..lines.len().min(i + 12)].join("\n"),
+        None => run::tail(log),
+    }
+}
+
+fn key(toolchain: &Toolchain, source: &Source, flavour: &str) -> String {
+    // The fragments are part of the tool: they are in the key as they are in the program.
+    let config = concat!(
+        include_str!("../../data/config/base.config"),
+        include_str!("../../data/config/rust.config"),
+        include_str!("../../data/config/debug.config")
+    );
+    short_hash(format!("{} {flavour} {} {config}", source.tree, toolchain.id).as_bytes())
+}
+
+fn kept(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    source: &Source,
+    flavour: &str,
+) -> Result<Option<Kernel>> {
+    let key = key(toolchain, source, flavour);
+    let dir = ctx.cache.path(format!("kernel/{key}"));
+    let image = dir.join("bzImage");
+    if !image.exists() {
+        return Ok(None);
+    }
+    let warnings = dir.join("warnings");
+    let warnings = fs::read_to_string(&warnings).at(&warnings)?;
+    Ok(Some(Kernel {
+        image,
+        key,
+        warnings: warnings.lines().map(str::to_owned).collect(),
+    }))
+}
+
+fn keep(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    source: &Source,
+    flavour: &str,
+    objects: &Path,
+    log: &Path,
+) -> Result<Kernel> {
+    let key = key(toolchain, source, flavour);
+    let log = fs::read(log).at(log)?;
+    let warnings = warnings(&String::from_utf8_lossy(&log));
+    let parent = ctx.cache.dir("kernel")?;
+    let part = tempfile::tempdir_in(&parent).at(&parent)?;
+    let from = objects.join("arch/x86/boot/bzImage");
+    fs::copy(&from, part.path().join("bzImage")).at(&from)?;
+    let lines: String = warnings.iter().map(|w| format!("{w}\n")).collect();
+    fs::write(part.path().join("warnings"), lines).at(part.path())?;
+    let dir = parent.join(&key);
+    fs::rename(part.keep(), &dir).at(&dir)?;
+    Ok(Kernel {
+        image: dir.join("bzImage"),
+        key,
+        warnings,
+    })
+}
+
+/// The warnings of a build as "file: text", without line numbers: those move with every patch.
+fn warnings(log: &str) -> BTreeSet<String> {
+    log.lines()
+        .filter(|line| line.contains("warning:"))
+        .map(|line| {
+            let (place, text) = line.split_once("warning:").expect("it was just found");
+            let file = place.trim_end().split(':').next().unwrap_or("");
+            format!("{}: {}", file.trim_start_matches("/src/"), text.trim())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_have_no_line_numbers() {
+        let log = "  CC mm/gup.o\n/src/mm/gup.c:12:3: warning: unused variable 'x'\n\
+                   mm/gup.c:99:1: warning: unused variable 'x'\nvmlinux.o: warning: objtool: f() falls through\n";
+        let found: Vec<String> = warnings(log).into_iter().collect();
+        assert_eq!(
+            found,
+            [
+                "mm/gup.c: unused variable 'x'",
+                "vmlinux.o: objtool: f() falls through"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_first_error_is_shown() {
+        let log = "one\nmm/x.c:1:1: error: first\nmake: *** [x] Error 1\n";
+        assert!(first_errors(log).starts_with("mm/x.c:1:1: error: first"));
+        assert_eq!(first_errors("a\nb\n"), "a\nb");
+    }
+}

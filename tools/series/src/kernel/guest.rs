@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The guest's user space: busybox, the kernel's selftests built static, and our init script.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::GuestTest;
+use super::build::{Source, jobs};
+use crate::context::{Context, short_hash};
+use crate::error::{At, Error, Result};
+use crate::progress;
+use crate::run;
+use crate::toolchain::Toolchain;
+use crate::worktree;
+
+const INIT: &str = include_str!("../../data/init.sh");
+
+/// Packs /guest into an initramfs whose bytes depend on its contents alone.
+const PACK: &str = "cd /guest && find . -mindepth 1 -exec touch -h -d @0 {} + && \
+    find . -mindepth 1 -printf '%P\\n' | LC_ALL=C sort | \
+    cpio --quiet --reproducible -o -H newc -R 0:0 | gzip -n -1 > /out/initramfs.new";
+
+/// An initramfs that runs nothing and powers off.
+pub fn empty(ctx: &Context, toolchain: &Toolchain) -> Result<PathBuf> {
+    let key = short_hash(format!("empty {} {INIT}", toolchain.id).as_bytes());
+    packed(ctx, toolchain, &key, &[], |_| Ok(()))
+}
+
+/// An initramfs that runs these tests, built from these sources.
+pub fn with_tests(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    source: &Source,
+    tests: &[GuestTest],
+) -> Result<PathBuf> {
+    let key = short_hash(format!("{} {} {INIT} {tests:?}", source.tree, toolchain.id).as_bytes());
+    packed(ctx, toolchain, &key, tests, |guest| {
+        let tree = worktree::at(ctx, &source.commit)?;
+        let objects = ctx.cache.dir("build/selftests")?;
+        let log = ctx.cache.path("log/selftests.log");
+        let step = progress::step("building the guest's selftests");
+        let make = |arguments: &[&str]| {
+            let mut command = toolchain.command(
+                &[(&tree, "/src"), (&objects, "/obj"), (guest, "/guest")],
+                "make",
+            );
+            command.arg(format!("-j{}", jobs())).args(arguments);
+            run::logged(&mut command, "selftests", &log)
+        };
+        make(&["-s", "-C", "/src", "O=/obj", "LLVM=1", "headers"])?;
+        for test in tests {
+            make(&[
+                "-s",
+                "-C",
+                &format!("/src/tools/testing/selftests/{}", test.dir),
+                "CC=gcc",
+                "OUTPUT=/guest/bin",
+                "KHDR_INCLUDES=-isystem /obj/usr/include",
+                "LDFLAGS=-static",
+                &format!("/guest/bin/{}", test.program),
+            ])?;
+        }
+        step.done();
+        Ok(())
+    })
+}
+
+fn packed(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    key: &str,
+    tests: &[GuestTest],
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let dir = ctx.cache.dir(format!("guest/{key}"))?;
+    let finished = dir.join("initramfs");
+    if finished.exists() {
+        return Ok(finished);
+    }
+    let temporary = tempfile::tempdir_in(&dir).at(&dir)?;
+    let guest = temporary.path();
+    for folder in ["bin", "dev", "proc", "sys", "tmp"] {
+        fs::create_dir(guest.join(folder)).at(guest)?;
+    }
+    let busybox = toolchain.root().join("bin/busybox");
+    fs::copy(&busybox, guest.join("bin/busybox")).map_err(|e| {
+        Error::environment(busybox.display(), e).mend("install busybox-static, or leave out --toolchain host")
+    })?;
+    for applet in [
+        "sh", "mount", "mkdir", "stty", "echo", "grep", "setsid", "cttyhack", "poweroff", "cat", "ls", "dmesg",
+        "mkswap", "swapon", "swapoff",
+    ] {
+        std::os::unix::fs::symlink("busybox", guest.join("bin").join(applet)).at(guest)?;
+    }
+    let list: String = tests
+        .iter()
+        .map(|test| format!("{} {} {}\n", test.name, test.hugepages, test.program))
+        .collect();
+    fs::write(guest.join("tests"), list).at(guest)?;
+    let init = guest.join("init");
+    fs::write(&init, INIT).at(&init)?;
+    make_executable(&init)?;
+    fill(guest)?;
+
+    let log = ctx.cache.path("log/initramfs.log");
+    let mut command = toolchain.command(&[(guest, "/guest"), (&dir, "/out")], "sh");
+    command.args(["-c", PACK]);
+    run::logged(&mut command, "initramfs", &log)?;
+    let new = dir.join("initramfs.new");
+    fs::rename(&new, &finished).at(&finished)?;
+    Ok(finished)
+}
+
+fn make_executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).at(path)
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Runs a guest under QEMU, bounded in time, and says how it ended.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::accel::Accel;
+use crate::error::{At, Error, Result};
+use crate::toolchain::Toolchain;
+
+/// A machine to be booted.
+#[derive(Debug)]
+pub struct Guest<'a> {
+    pub image: &'a Path,
+    pub initrd: &'a Path,
+    /// Behind what the tool itself puts on the kernel's command line.
+    pub append: &'a str,
+    /// As QEMU takes it: 3G, 512M.
+    pub memory: &'a str,
+    pub accel: Accel,
+    /// Time is the number of instructions, on one CPU.
+    pub icount: bool,
+    pub timeout: Duration,
+    /// Gets console.log and results.log.
+    pub logs: &'a Path,
+    /// Copy the console to standard output, and take standard input from there.
+    pub interactive: bool,
+}
+
+/// How a guest ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    PowerOff,
+    Panic,
+    /// No end within the time that it had.
+    Hang,
+    /// QEMU itself failed.
+    Qemu,
+}
+
+#[derive(Debug)]
+pub struct Ran {
+    pub end: End,
+    pub console: String,
+    pub results: String,
+    pub console_log: PathBuf,
+}
+
+impl Guest<'_> {
+    /// The arguments behind the program's name. Paths are those inside the toolchain root.
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<&str> = vec!["-nodefaults", "-no-user-config", "-display", "none"];
+        arguments.extend(["-no-reboot", "-m", self.memory]);
+        // A fixed clock and no random instructions: two runs see the same machine.
+        arguments.extend(["-rtc", "base=2026-11-15T00:00:00,clock=vm"]);
+        match (self.icount, self.accel) {
+            (true, _) => arguments.extend([
+                "-accel", "tcg", "-icount", "shift=0,sleep=off", "-smp", "1", "-cpu",
+                "max,-rdrand,-rdseed",
+            ]),
+            (false, Accel::Kvm) => {
+                arguments.extend(["-accel", "kvm", "-smp", "2", "-cpu", "host"]);
+            }
+            (false, Accel::Tcg) => {
+                arguments.extend(["-accel", "tcg", "-smp", "2", "-cpu", "max"]);
+            }
+        }
+        arguments.extend(["-chardev", "stdio,id=console,signal=off"]);
+        arguments.extend(["-serial", "chardev:console"]);
+        arguments.extend(["-serial", "file:/out/results.log"]);
+        arguments.extend(["-kernel", "/kernel/bzImage", "-initrd", "/initrd"]);
+        let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+        let kaslr = if self.icount { " nokaslr" } else { "" };
+        arguments.push("-append".to_owned());
+        arguments.push(
+            format!("console=ttyS0 panic=-1 oops=panic{kaslr} {}", self.append)
+                .trim_end()
+                .to_owned(),
+        );
+        arguments
+    }
+
+    pub fn run(&self, toolchain: &Toolchain) -> Result<Ran> {
+        let place = self.image.parent().expect("an image lies in a folder");
+        fs::create_dir_all(self.logs).at(self.logs)?;
+        let results = self.logs.join("results.log");
+        File::create(&results).at(&results)?;
+        let mut command = toolchain.command(
+            &[(place, "/kernel"), (self.initrd, "/initrd"), (self.logs, "/out")],
+            "qemu-system-x86_64",
+        );
+        command.args(self.arguments());
+        command.stdin(if self.interactive { Stdio::inherit() } else { Stdio::null() });
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| Error::environment("qemu-system-x86_64", e))?;
+        self.watch(child, &results)
+    }
+
+    fn watch(&self, mut child: Child, results: &Path) -> Result<Ran> {
+        let console_log = self.logs.join("console.log");
+        let log = File::create(&console_log).at(&console_log)?;
+        let mut out = child.stdout.take().expect("stdout was piped");
+        let mut err = child.stderr.take().expect("stderr was piped");
+        let interactive = self.interactive;
+        let console = thread::spawn(move || copy_console(&mut out, log, interactive));
+        let complaints = thread::spawn(move || {
+            let mut text = String::new();
+            // What QEMU says is shown if it fails; half of it is better than none.
+            let _ = err.read_to_string(&mut text);
+            text
+        });
+
+        let start = Instant::now();
+        let mut hang = false;
+        let status = loop {
+            let ended = child.try_wait().map_err(|e| Error::environment("qemu", e))?;
+            if let Some(status) = ended {
+                break status;
+            }
+            if start.elapsed() > self.timeout && !hang {
+                hang = true;
+                child.kill().map_err(|e| Error::environment("qemu", e))?;
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        let console = console.join().expect("copying does not panic").at(&console_log)?;
+        let complaints = complaints.join().expect("reading does not panic");
+        let console = String::from_utf8_lossy(&console).into_owned();
+        let end = if hang {
+            End::Hang
+        } else if console.contains("Kernel panic - not syncing") {
+            End::Panic
+        } else if status.success() {
+            End::PowerOff
+        } else {
+            End::Qemu
+        };
+        if end == End::Qemu && console.is_empty() {
+            return Err(Error::environment("qemu", crate::run::describe(status))
+                .detail(crate::run::tail(&complaints)));
+        }
+        Ok(Ran {
+            end,
+            console,
+            results: String::from_utf8_lossy(&fs::read(results).at(results)?).into_owned(),
+            console_log,
+        })
+    }
+}
+
+/// Keeps what the guest says, and shows it at once where somebody looks.
+fn copy_console(from: &mut impl Read, mut log: File, show: bool) -> std::io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let n = from.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(all);
+        }
+        all.extend_from_slice(&buffer[..n]);
+        log.write_all(&buffer[..n])?;
+        if show {
+            let mut stdout = std::io::stdout().lock();
+            // Nobody reads any more: the guest goes on all the same.
+            let _ = stdout.write_all(&buffer[..n]).and_then(|()| stdout.flush());
+        }
+    }
+}
+
+/// The last lines that the guest said.
+pub fn last_words(console: &str) -> String {
+    crate::run::tail(&console.replace('\r', ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guest(icount: bool) -> Vec<String> {
+        Guest {
+            image: Path::new("/k/bzImage"),
+            initrd: Path::new("/i"),
+            append: "udmabuf.list_limit=2",
+            memory: "3G",
+            accel: Accel::Tcg,
+            icount,
+            timeout: Duration::from_secs(1),
+            logs: Path::new("/l"),
+            interactive: false,
+        }
+        .arguments()
+    }
+
+    #[test]
+    fn counting_instructions_is_deterministic() {
+        let line = guest(true).join(" ");
+        for part in ["-icount shift=0,sleep=off -smp 1", "nokaslr", "-rdrand", "-rtc base="] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(!guest(false).join(" ").contains("nokaslr"));
+    }
+
+    #[test]
+    fn the_users_words_come_last() {
+        let arguments = guest(false);
+        assert!(arguments.last().unwrap().ends_with(" udmabuf.list_limit=2"));
+    }
+}

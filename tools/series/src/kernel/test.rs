@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `test`: what CI runs. Cheap checks first, then a walk through the patches, then the kernels side by side.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::boot::{self, Run};
+use super::build::{self, Kernel, Source};
+use super::kconfig::Lane;
+use super::ktap::Verdict;
+use super::{GuestTest, table};
+use crate::check;
+use crate::cli::{BootArgs, CheckArgs, Cli, Driver, TestArgs};
+use crate::context::Context;
+use crate::error::{Error, Outcome, Result};
+use crate::run;
+use crate::stack::{self, Stack};
+use crate::toolchain::Toolchain;
+
+/// What was found, said at once and counted at the end.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn pass(&mut self, what: impl std::fmt::Display) {
+        self.passed += 1;
+        println!("pass  {what}");
+    }
+
+    fn fail(&mut self, what: impl std::fmt::Display) {
+        self.failed += 1;
+        println!("FAIL  {what}");
+    }
+
+    fn result(&mut self, what: &str, result: &Result<()>) {
+        match result {
+            Ok(()) => self.pass(what),
+            Err(e) => {
+                self.fail(what);
+                println!("{e}");
+            }
+        }
+    }
+}
+
+struct Session<'a> {
+    ctx: &'a Context,
+    toolchain: Toolchain,
+    stack: Stack,
+    tally: Tally,
+    deadline: Option<Instant>,
+}
+
+pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
+    let start = Instant::now();
+    let mut tally = Tally::default();
+    own_tests(ctx, &mut tally);
+    let toolchain = Toolchain::ensure(ctx)?;
+    let stack = stack::ensure(ctx)?;
+    let checked = check::check(ctx, &CheckArgs { no_checkpatch: false });
+    tally.result(
+        "check: patches, messages and mirrored files",
+        &checked.and_then(|outcome| match outcome {
+            Outcome::Clean => Ok(()),
+            _ => Err(Error::finding("check", "found something").mend("cargo series check")),
+        }),
+    );
+
+    let mut session = Session {
+        ctx,
+        toolchain,
+        stack,
+        tally,
+        deadline: args.budget.map(|budget: Duration| start + budget),
+    };
+    match args.patch {
+        Some(n) => session.patch(n, &[Driver::Rust, Driver::C], true)?,
+        None => {
+            if !args.quick {
+                session.walk(args.full)?;
+            }
+            session.side_by_side(args.quick)?;
+        }
+    }
+
+    if !args.full {
+        println!("only --full builds every patch with RUST=n too and boots every patch");
+    }
+    let tally = session.tally;
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(if tally.failed == 0 { Outcome::Clean } else { Outcome::Findings })
+}
+
+/// The tool's own tests, counted one by one.
+fn own_tests(ctx: &Context, tally: &mut Tally) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["test", "--quiet", "--release", "--manifest-path"]);
+    command.arg(ctx.repo.join("tools/series/Cargo.toml"));
+    let step = crate::progress::step("the tool's own tests");
+    let output = match run::capture(&mut command) {
+        Ok(output) => output,
+        Err(e) => return tally.fail(e),
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (passed, failed) = count_cargo(&text);
+    step.done();
+    tally.passed += passed;
+    tally.failed += failed;
+    println!("pass  the tool's own tests: {passed}");
+    if !output.status.success() || passed == 0 {
+        tally.fail("the tool's own tests: cargo test --manifest-path tools/series/Cargo.toml");
+        println!("{}", run::tail(&text));
+        println!("{}", run::tail(&String::from_utf8_lossy(&output.stderr)));
+    }
+}
+
+/// The sums of "test result: ok. 12 passed; 0 failed; ...".
+fn count_cargo(text: &str) -> (usize, usize) {
+    let number = |line: &str, word: &str| -> usize {
+        line.split(word)
+            .next()
+            .and_then(|before| before.trim().rsplit(' ').next())
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or(0)
+    };
+    text.lines()
+        .filter(|line| line.starts_with("test result:"))
+        .fold((0, 0), |(passed, failed), line| {
+            (passed + number(line, " passed"), failed + number(line, " failed"))
+        })
+}
+
+/// What a boot in `test` is done with.
+fn boot_args() -> BootArgs {
+    use clap::Parser;
+    match Cli::parse_from(["series", "boot"]).command {
+        crate::cli::Command::Boot(args) => args,
+        _ => unreachable!("boot was asked for"),
+    }
+}
+
+impl Session<'_> {
+    fn in_time(&mut self, what: &str) -> bool {
+        let late = self.deadline.is_some_and(|deadline| Instant::now() > deadline);
+        if late {
+            self.tally.fail(format_args!("{what}: NOT RUN, the budget is spent"));
+        }
+        !late
+    }
+
+    /// Every patch is built, the end of every part is booted; under --full every patch with either driver.
+    fn walk(&mut self, full: bool) -> Result<()> {
+        let drivers: &[Driver] = if full { &[Driver::C, Driver::Rust] } else { &[Driver::Rust] };
+        let ends = part_ends(&self.stack);
+        for n in 1..=self.stack.commits.len() {
+            self.patch(n, drivers, full || ends.contains(&n))?;
+        }
+        Ok(())
+    }
+
+    fn patch(&mut self, n: usize, drivers: &[Driver], boot: bool) -> Result<()> {
+        let source = Source::patch(&self.stack, n)?;
+        for &driver in drivers {
+            let what = format!("{} builds ({})", source.name, build::driver_name(driver));
+            if !self.in_time(&what) {
+                continue;
+            }
+            let kernel = self.kernel(&source, driver);
+            self.tally.result(&what, &kernel.as_ref().map(|_| ()).map_err(clone));
+            if let (Ok(kernel), true) = (kernel, boot) {
+                let name = format!("patch {n}+{}", build::driver_name(driver));
+                let tests = existing(self.ctx, &self.stack, n);
+                let run = self.boot(&kernel, &name, &source, &tests)?;
+                self.require_all(&run);
+            }
+        }
+        Ok(())
+    }
+
+    /// A kernel without a warning that the base does not have.
+    fn kernel(&self, source: &Source, driver: Driver) -> Result<Kernel> {
+        let kernel = build::kernel(self.ctx, &self.toolchain, source, driver, Lane::Primary)?;
+        if source.commit != self.stack.base.commit && !kernel.warnings.is_empty() {
+            let base = Source::base(&self.stack);
+            let base = build::kernel(self.ctx, &self.toolchain, &base, Driver::C, Lane::Primary)?;
+            let new: BTreeSet<&String> = kernel.warnings.difference(&base.warnings).collect();
+            if !new.is_empty() {
+                let lines: Vec<&str> = new.iter().map(|line| line.as_str()).collect();
+                return Err(Error::finding(&source.name, "new warnings").detail(lines.join("\n")));
+            }
+        }
+        Ok(kernel)
+    }
+
+    fn boot(&self, kernel: &Kernel, name: &str, programs: &Source, tests: &[GuestTest]) -> Result<Run> {
+        boot::tests(self.ctx, &self.toolchain, kernel, name, programs, tests, &boot_args())
+    }
+
+    /// Every case passes and the kernel does not complain.
+    fn require_all(&mut self, run: &Run) {
+        for (test, case) in run.cases() {
+            let what = format!("{}: {test}: {}", run.name, case.name);
+            match case.verdict {
+                Verdict::Pass => self.tally.pass(what),
+                verdict => self.tally.fail(format_args!("{what}: {} {}", table::word(verdict), case.reason)),
+            }
+        }
+        for trouble in run.troubles() {
+            self.tally.fail(trouble);
+        }
+    }
+
+    /// What the stack mends must fail on the base, and everything must pass on the tip, with either driver.
+    fn side_by_side(&mut self, quick: bool) -> Result<()> {
+        let base = Source::base(&self.stack);
+        let tip = Source::tip(&self.stack);
+        let tests = self.ctx.config.kernel.tests.clone();
+        let mut runs = Vec::new();
+        let kernels: &[(&Source, Driver)] = if quick {
+            &[(&tip, Driver::Rust)]
+        } else {
+            &[(&base, Driver::C), (&tip, Driver::C), (&tip, Driver::Rust)]
+        };
+        for &(source, driver) in kernels {
+            let name = format!("{}+{}", source.name, build::driver_name(driver));
+            if !self.in_time(&name) {
+                continue;
+            }
+            match self.kernel(source, driver) {
+                Ok(kernel) => runs.push(self.boot(&kernel, &name, &tip, &tests)?),
+                Err(e) => {
+                    self.tally.fail(format_args!("{name} builds"));
+                    println!("{e}");
+                }
+            }
+        }
+        println!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
+        for run in &runs {
+            if run.name.starts_with("base") {
+                self.require_base(run, &tests);
+            } else {
+                self.require_all(run);
+            }
+        }
+        Ok(())
+    }
+
+    /// On the base exactly those cases fail that the stack mends.
+    fn require_base(&mut self, run: &Run, tests: &[GuestTest]) {
+        for (test, case) in run.cases() {
+            let must_fail = tests
+                .iter()
+                .any(|known| known.name == test && known.fails_on_base.contains(&case.name));
+            let what = format!("{}: {test}: {}", run.name, case.name);
+            match (must_fail, case.verdict) {
+                (true, Verdict::Fail) => self.tally.pass(format_args!("{what} fails, as it must")),
+                (false, Verdict::Pass) => self.tally.pass(what),
+                (true, verdict) => self.tally.fail(format_args!("{what}: {} instead of a failure", table::word(verdict))),
+                (false, verdict) => self.tally.fail(format_args!("{what}: {} {}", table::word(verdict), case.reason)),
+            }
+        }
+        for trouble in run.troubles() {
+            self.tally.fail(trouble);
+        }
+    }
+}
+
+/// The last patch of each part, counted from 1.
+fn part_ends(stack: &Stack) -> Vec<usize> {
+    let parts: Vec<&str> = stack.commits.iter().map(|patch| patch.part.as_str()).collect();
+    (1..=parts.len())
+        .filter(|&n| n == parts.len() || parts[n - 1] != parts[n])
+        .collect()
+}
+
+/// The tests whose programs are there after patch `n`.
+fn existing(ctx: &Context, stack: &Stack, n: usize) -> Vec<GuestTest> {
+    let commit = &stack.commits[n - 1].id;
+    let there = |test: &GuestTest| {
+        let path = format!("{commit}:tools/testing/selftests/{}/{}.c", test.dir, test.program);
+        stack.base.git().test(&["cat-file", "-e", &path]).unwrap_or(false)
+    };
+    ctx.config.kernel.tests.iter().filter(|test| there(test)).cloned().collect()
+}
+
+/// Errors are shown where they happen and counted elsewhere.
+fn clone(e: &Error) -> Error {
+    Error::finding("build", e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_results_are_added_up() {
+        let text = "\ntest result: ok. 12 passed; 0 failed; 0 ignored\nx\ntest result: FAILED. 3 passed; 2 failed; 0 ignored\n";
+        assert_eq!(count_cargo(text), (15, 2));
+        assert_eq!(count_cargo(""), (0, 0));
+    }
+}
