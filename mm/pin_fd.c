@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pin the pages behind a file descriptor, without a mapping of it.
+ *
+ * What a file consists of is the business of its pin_fd_operations. This file
+ * takes the pins, moves pages out of ZONE_MOVABLE and CMA first, listens to
+ * signals and leaves nothing pinned when it fails.
+ */
+#include <linux/folio_batch.h>
+#include <linux/fs.h>
+#include <linux/gfp.h>
+#include <linux/hugetlb.h>
+#include <linux/lockdep.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mm_inline.h>
+#include <linux/pagemap.h>
+#include <linux/pin_fd.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+
+#include "internal.h"
+
+#define PIN_FD_FLAGS	(PIN_FD_WRITE | PIN_FD_NOALLOC | PIN_FD_NOSHRINK)
+
+/*
+ * How often in a row the same page may refuse to be pinned, with a pause that
+ * doubles each time: about half a second in all.
+ */
+#define PIN_FD_MAX_STALLS	10
+
+/* One call on its way through a file. */
+struct pin_fd_walk {
+	struct file *file;
+	const struct pin_fd_operations *ops;
+	loff_t pos;			/* the next byte to pin */
+	loff_t end;			/* the first byte not asked for */
+	unsigned int flags;
+	struct pinned_range *ranges;
+	unsigned int max_ranges;
+	unsigned int nr_ranges;
+	unsigned int stalls;		/* tries since the last progress */
+};
+
+static bool pin_fd_done(const struct pin_fd_walk *walk)
+{
+	return walk->pos == walk->end || walk->nr_ranges == walk->max_ranges;
+}
+
+/* A partial last page counts: its tail lies in the last folio of the file. */
+static bool pin_fd_in_bounds(const struct file *file, loff_t last)
+{
+	loff_t size = i_size_read(file_inode(file));
+
+	return size && last >> PAGE_SHIFT <= (size - 1) >> PAGE_SHIFT;
+}
+
+static bool pin_fd_poisoned(struct folio *folio, size_t offset, size_t len)
+{
+	size_t end = offset + len;
+
+	if (likely(!folio_contain_hwpoisoned_page(folio)))
+		return false;
+	/* A hugetlb folio is mapped as a whole or not at all. */
+	if (folio_test_hugetlb(folio))
+		return true;
+	for (; offset < end; offset += PAGE_SIZE)
+		if (PageHWPoison(folio_page(folio, offset >> PAGE_SHIFT)))
+			return true;
+	return false;
+}
+
+/*
+ * Pin the part of @folio that the walk wants. A folio that left the file after
+ * it was looked up is let go again: it was truncated or is being swapped out.
+ */
+static int pin_fd_add(struct pin_fd_walk *walk, struct folio *folio,
+		      size_t offset, size_t len)
+{
+	int err;
+
+	err = try_grab_folio(folio, 1, FOLL_PIN);
+	if (unlikely(err))
+		return err;
+	if ((walk->ops->flags & PIN_FD_OP_PAGE_CACHE) &&
+	    unlikely(folio->mapping != walk->file->f_mapping)) {
+		unpin_folio(folio);
+		return -EAGAIN;
+	}
+
+	walk->ranges[walk->nr_ranges++] = (struct pinned_range) {
+		.folio = folio,
+		.offset = offset,
+		.len = len,
+	};
+	walk->pos += len;
+	walk->stalls = 0;
+	return 0;
+}
+
+/*
+ * Take the folios of @fbatch that cannot stay where they are off the LRU, from
+ * number @i on. A folio that somebody else has isolated just now stays behind.
+ */
+static void pin_fd_isolate(struct folio_batch *fbatch, unsigned int i,
+			   struct list_head *movable)
+{
+	enum lru_cache_drained drained = LRU_CACHE_NOT_DRAINED;
+
+	for (; i < folio_batch_count(fbatch); i++) {
+		struct folio *folio = fbatch->folios[i];
+
+		if (folio_is_longterm_pinnable(folio))
+			continue;
+		if (folio_test_hugetlb(folio)) {
+			folio_isolate_hugetlb(folio, movable);
+			continue;
+		}
+		/* One reference is the batch's. */
+		lru_cache_drain_for_folio(folio, 1, &drained);
+		if (!folio_isolate_lru(folio))
+			continue;
+		list_add_tail(&folio->lru, movable);
+		node_stat_mod_folio(folio,
+				    NR_ISOLATED_ANON + folio_is_file_lru(folio),
+				    folio_nr_pages(folio));
+	}
+}
+
+/* Returns -EAGAIN: whether it worked is seen when the pages are looked up. */
+static int pin_fd_migrate(struct list_head *movable)
+{
+	struct migration_target_control mtc = {
+		.nid = NUMA_NO_NODE,
+		.gfp_mask = GFP_USER | __GFP_NOWARN,
+		.reason = MR_LONGTERM_PIN,
+	};
+	int err;
+
+	if (list_empty(movable))
+		return -EAGAIN;
+
+	err = migrate_pages(movable, alloc_migration_target, NULL,
+			    (unsigned long)&mtc, MIGRATE_SYNC,
+			    MR_LONGTERM_PIN, NULL);
+	putback_movable_pages(movable);
+	return err < 0 ? err : -EAGAIN;
+}
+
+/*
+ * Pin the folios of @fbatch, which continue the file at walk->pos, and drop the
+ * batch's references. Stops at the first folio that has to move and moves it
+ * together with the others of the batch; nothing pinned before is touched.
+ */
+static int pin_fd_take(struct pin_fd_walk *walk, struct folio_batch *fbatch)
+{
+	LIST_HEAD(movable);
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < folio_batch_count(fbatch) && !pin_fd_done(walk); i++) {
+		struct folio *folio = fbatch->folios[i];
+		size_t offset = offset_in_folio(folio, walk->pos);
+		size_t len = min_t(loff_t, folio_size(folio) - offset,
+				   walk->end - walk->pos);
+
+		if (pin_fd_poisoned(folio, offset, len)) {
+			err = -EHWPOISON;
+			break;
+		}
+		if (unlikely(!folio_is_longterm_pinnable(folio))) {
+			pin_fd_isolate(fbatch, i, &movable);
+			err = -EAGAIN;
+			break;
+		}
+		err = pin_fd_add(walk, folio, offset, len);
+		if (unlikely(err))
+			break;
+	}
+	folio_batch_release(fbatch);
+
+	/* Without our references: migration does not go around them. */
+	if (err == -EAGAIN)
+		err = pin_fd_migrate(&movable);
+	return err;
+}
+
+/* The leading folios at walk->pos that the page cache has ready for use. */
+static void pin_fd_lookup(struct pin_fd_walk *walk, struct folio_batch *fbatch)
+{
+	pgoff_t index = walk->pos >> PAGE_SHIFT;
+	pgoff_t last = (walk->end - 1) >> PAGE_SHIFT;
+	unsigned int nr, i;
+
+	nr = filemap_get_folios_contig(walk->file->f_mapping, &index, last,
+				       fbatch);
+	for (i = 0; i < nr; i++)
+		if (unlikely(!folio_test_uptodate(fbatch->folios[i])))
+			break;
+
+	fbatch->nr = i;
+	while (unlikely(i < nr))
+		folio_put(fbatch->folios[i++]);
+}
+
+/* One batch, or one folio from the file. */
+static int pin_fd_step(struct pin_fd_walk *walk)
+{
+	struct folio_batch fbatch;
+	struct folio *folio;
+
+	folio_batch_init(&fbatch);
+	if (walk->ops->flags & PIN_FD_OP_PAGE_CACHE)
+		pin_fd_lookup(walk, &fbatch);
+
+	if (!folio_batch_count(&fbatch)) {
+		folio = walk->ops->get_folio(walk->file,
+					     walk->pos >> PAGE_SHIFT,
+					     walk->flags);
+		if (IS_ERR(folio))
+			return PTR_ERR(folio);
+		folio_batch_add(&fbatch, folio);
+	}
+	return pin_fd_take(walk, &fbatch);
+}
+
+/* Somebody else holds the page; give him time. The first try is for free. */
+static int pin_fd_stalled(struct pin_fd_walk *walk)
+{
+	if (++walk->stalls > PIN_FD_MAX_STALLS)
+		return -EBUSY;
+	if (walk->stalls > 1)
+		schedule_timeout_killable(msecs_to_jiffies(1 << (walk->stalls - 2)));
+	return 0;
+}
+
+/*
+ * Walk as far as the ranges last. On error everything that this walk pinned is
+ * unpinned again.
+ */
+static int pin_fd_walk(struct pin_fd_walk *walk)
+{
+	unsigned int pin_flags = memalloc_pin_save();
+	int err = 0;
+
+	while (!pin_fd_done(walk)) {
+		cond_resched();
+		if (fatal_signal_pending(current)) {
+			err = -EINTR;
+			break;
+		}
+		/* Without i_rwsem the file may shrink at any time. */
+		if (!pin_fd_in_bounds(walk->file, walk->end - 1)) {
+			err = -EINVAL;
+			break;
+		}
+
+		err = pin_fd_step(walk);
+		if (err == -ENOENT && (walk->flags & PIN_FD_NOALLOC)) {
+			err = 0;
+			break;
+		}
+		if (err == -EAGAIN || err == -EEXIST)
+			err = pin_fd_stalled(walk);
+		if (err)
+			break;
+	}
+	memalloc_pin_restore(pin_flags);
+
+	if (err) {
+		unpin_user_ranges(walk->ranges, walk->nr_ranges, false);
+		walk->nr_ranges = 0;
+	}
+	return err;
+}
+
+/* In the order that callers document: type, mode, seals, bounds. */
+static int pin_fd_permitted(struct file *file, loff_t start, loff_t end,
+			    unsigned int flags)
+{
+	const struct pin_fd_operations *ops = file->f_op->pin_fd_ops;
+	struct inode *inode = file_inode(file);
+	int err;
+
+	if (!(file->f_mode & FMODE_READ))
+		return -EACCES;
+	if (flags & PIN_FD_WRITE) {
+		if (!(file->f_mode & FMODE_WRITE) || IS_APPEND(inode))
+			return -EACCES;
+		if (IS_SWAPFILE(inode))
+			return -ETXTBSY;
+	}
+
+	if (ops->may_pin) {
+		err = ops->may_pin(file, start, end, flags);
+		if (err)
+			return err;
+	} else if (flags & PIN_FD_NOSHRINK) {
+		return -EINVAL;
+	}
+
+	return pin_fd_in_bounds(file, end - 1) ? 0 : -EINVAL;
+}
+
+static int pin_fd_valid(struct file *file, loff_t start, size_t len,
+			unsigned int flags, unsigned int max_ranges)
+{
+	if (flags & ~PIN_FD_FLAGS)
+		return -EINVAL;
+	if (!len || !max_ranges || start < 0)
+		return -EINVAL;
+	if (!PAGE_ALIGNED(start) || !PAGE_ALIGNED(len))
+		return -EINVAL;
+	if (len > LLONG_MAX - start)
+		return -EINVAL;
+	return file->f_op->pin_fd_ops ? 0 : -EOPNOTSUPP;
+}
+
+/**
+ * pin_user_pages_fd_locked() - pin_user_pages_fd() with i_rwsem held
+ * @file: the file
+ * @start: offset of the first byte
+ * @len: number of bytes
+ * @flags: PIN_FD_* flags
+ * @ranges: receives the pieces
+ * @max_ranges: room in @ranges
+ * @nr_ranges: receives the number of pieces
+ *
+ * For callers that hold the inode lock for a reason of their own.
+ *
+ * Context: May sleep. i_rwsem of the file's inode is held, shared or exclusive;
+ * mmap_lock is not.
+ * Return: as pin_user_pages_fd().
+ */
+long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
+			      unsigned int flags, struct pinned_range *ranges,
+			      unsigned int max_ranges, unsigned int *nr_ranges)
+{
+	struct pin_fd_walk walk = {
+		.file = file,
+		.ops = file->f_op->pin_fd_ops,
+		.pos = start,
+		.flags = flags,
+		.ranges = ranges,
+		.max_ranges = max_ranges,
+	};
+	int err;
+
+	*nr_ranges = 0;
+	lockdep_assert_held(&file_inode(file)->i_rwsem);
+
+	err = pin_fd_valid(file, start, len, flags, max_ranges);
+	if (err)
+		return err;
+	err = pin_fd_permitted(file, start, start + len, flags);
+	if (err)
+		return err;
+
+	walk.end = start + min_t(size_t, len, LONG_MAX & PAGE_MASK);
+	err = pin_fd_walk(&walk);
+	if (err)
+		return err;
+
+	*nr_ranges = walk.nr_ranges;
+	return walk.pos - start;
+}
+EXPORT_SYMBOL_GPL(pin_user_pages_fd_locked);
+
+/**
+ * pin_user_pages_fd() - pin the pages behind a file for long-term access
+ * @file: a file whose type opts in (&file_operations.pin_fd_ops)
+ * @start: offset of the first byte, page aligned
+ * @len: number of bytes, page aligned
+ * @flags: %PIN_FD_WRITE if the pages will be written; %PIN_FD_NOALLOC to leave
+ *         holes alone; %PIN_FD_NOSHRINK to refuse a file that can be truncated
+ * @ranges: receives one entry for each physically contiguous piece of a folio,
+ *          in file order and without gaps
+ * @max_ranges: room in @ranges
+ * @nr_ranges: receives the number of entries written; 0 on error
+ *
+ * Pins the pages of [@start, @start + @len) as pin_user_pages() does with
+ * FOLL_LONGTERM, but finds them through the file and not through a mapping.
+ * Pages in ZONE_MOVABLE or CMA are migrated first, holes are filled. All pages
+ * are uptodate and free of hardware poison. The range may end in the file's
+ * partial last page.
+ *
+ * No seal can be added while the pages are being pinned; once they are,
+ * F_SEAL_WRITE fails with -EBUSY until they are unpinned. Nothing keeps the
+ * pages in the file afterwards: a hole punched later leaves the pins where they
+ * are, on pages that the file has forgotten.
+ *
+ * Every entry owns one pin. Give it back with unpin_user_ranges().
+ *
+ * Context: May sleep. Takes i_rwsem of the file's inode shared; mmap_lock must
+ * not be held.
+ *
+ * Return: The number of bytes pinned from @start on. Less than @len only if
+ * @ranges is full, @len is more than LONG_MAX, or %PIN_FD_NOALLOC met a hole; 0
+ * only if there is a hole at @start. On error nothing stays pinned:
+ *
+ * * -EINVAL: @len or @max_ranges is 0, @start or @len is not page aligned, a
+ *   flag is unknown, the range does not lie in the file, or the file can be
+ *   truncated and %PIN_FD_NOSHRINK forbids it
+ * * -EOPNOTSUPP: the file's type does not opt in
+ * * -EACCES: the file is not open for reading, or, with %PIN_FD_WRITE, not for
+ *   writing or for appending only
+ * * -EPERM: %PIN_FD_WRITE and the file is sealed against writing
+ * * -ETXTBSY: %PIN_FD_WRITE and the file is in use as swap space
+ * * -EHWPOISON: a page has a memory error
+ * * -ENOMEM, -ENOSPC: no memory, no huge page or no quota left
+ * * -EIO: a page could not be read back from swap
+ * * -EINTR: a fatal signal is pending
+ * * -EBUSY: a page cannot be moved out of ZONE_MOVABLE or CMA now
+ */
+long pin_user_pages_fd(struct file *file, loff_t start, size_t len,
+		       unsigned int flags, struct pinned_range *ranges,
+		       unsigned int max_ranges, unsigned int *nr_ranges)
+{
+	struct inode *inode = file_inode(file);
+	long ret;
+
+	*nr_ranges = 0;
+	/* Only a file that opts in promises that its lock may be taken here. */
+	ret = pin_fd_valid(file, start, len, flags, max_ranges);
+	if (ret)
+		return ret;
+
+	ret = inode_lock_shared_killable(inode);
+	if (ret)
+		return ret;
+	ret = pin_user_pages_fd_locked(file, start, len, flags, ranges,
+				       max_ranges, nr_ranges);
+	inode_unlock_shared(inode);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(pin_user_pages_fd);
+
+/**
+ * unpin_user_ranges() - give back what pin_user_pages_fd() pinned
+ * @ranges: the entries, in any order
+ * @nr_ranges: their number
+ * @make_dirty: the pages may have been written: mark them dirty, so that
+ *              reclaim does not drop what they hold. Needed for whatever was
+ *              pinned with %PIN_FD_WRITE.
+ *
+ * Context: Sleeps for the folio lock if @make_dirty. Otherwise any context that
+ * may free pages, with interrupts enabled.
+ */
+void unpin_user_ranges(const struct pinned_range *ranges,
+		       unsigned int nr_ranges, bool make_dirty)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_ranges; i++) {
+		struct folio *folio = ranges[i].folio;
+
+		/* A dirty pinned folio stays dirty: it is not written out. */
+		if (make_dirty && !folio_test_dirty(folio)) {
+			folio_lock(folio);
+			folio_mark_dirty(folio);
+			folio_unlock(folio);
+		}
+		unpin_folio(folio);
+	}
+}
+EXPORT_SYMBOL_GPL(unpin_user_ranges);
+
+/**
+ * memfd_pin_folios() - pin folios associated with a memfd
+ * @memfd:      the memfd whose folios are to be pinned
+ * @start:      the first memfd offset, in bytes
+ * @end:        the last memfd offset, in bytes (inclusive)
+ * @folios:     array that receives pointers to the folios pinned
+ * @max_folios: maximum number of entries in @folios
+ * @offset:     receives the offset of @start in the first folio, in bytes
+ *
+ * pin_user_pages_fd() without its checks: neither the access mode nor the seals
+ * of @memfd are looked at, and nobody keeps them or the size of the file from
+ * changing unless the caller holds the inode lock. New code should use
+ * pin_user_pages_fd().
+ *
+ * The folios must be released with unpin_folios() or unpin_folio().
+ *
+ * Context: May sleep. mmap_lock must not be held.
+ * Return: The number of folios pinned. They end before @end if @folios is full.
+ * On error nothing stays pinned: -EINVAL if the range does not lie in the file
+ * or the file cannot be pinned, otherwise as pin_user_pages_fd().
+ */
+long memfd_pin_folios(struct file *memfd, loff_t start, loff_t end,
+		      struct folio **folios, unsigned int max_folios,
+		      pgoff_t *offset)
+{
+	struct pinned_range batch[16];
+	struct pin_fd_walk walk = { .file = memfd, .ranges = batch };
+	unsigned int nr_folios = 0;
+	unsigned int i;
+	int err;
+
+	if (!memfd || start < 0 || start > end || !max_folios)
+		return -EINVAL;
+	if (!memfd->f_op->pin_fd_ops || !pin_fd_in_bounds(memfd, end))
+		return -EINVAL;
+
+	walk.ops = memfd->f_op->pin_fd_ops;
+	walk.pos = round_down(start, PAGE_SIZE);
+	walk.end = round_down(end, PAGE_SIZE) + PAGE_SIZE;
+
+	while (nr_folios < max_folios && walk.pos < walk.end) {
+		walk.nr_ranges = 0;
+		walk.max_ranges = min_t(unsigned int, ARRAY_SIZE(batch),
+					max_folios - nr_folios);
+		err = pin_fd_walk(&walk);
+		if (err) {
+			unpin_folios(folios, nr_folios);
+			return err;
+		}
+
+		if (!nr_folios)
+			*offset = batch[0].offset + offset_in_page(start);
+		for (i = 0; i < walk.nr_ranges; i++)
+			folios[nr_folios++] = batch[i].folio;
+	}
+	return nr_folios;
+}
+EXPORT_SYMBOL_GPL(memfd_pin_folios);

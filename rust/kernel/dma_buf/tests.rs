@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An exporter in Rust and an importer in C, with pages of a shmem file between them.
+
+use super::{
+    export,
+    Attachment,
+    DmaBuf,
+    Exporter,
+    Locked, //
+};
+use crate::{
+    bindings,
+    device,
+    dma::DataDirection,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    faux,
+    fs::LocalFile,
+    mm::{
+        pin::{
+            PinFlag,
+            PinnedRanges, //
+        },
+        vmap::PinnedVmap, //
+    },
+    page::{
+        BorrowedPage,
+        PAGE_SIZE, //
+    },
+    prelude::*,
+    scatterlist::{
+        PinnedSGTable,
+        SGTable, //
+    },
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
+};
+use core::ptr::NonNull;
+
+const NR_PAGES: usize = 16;
+const SIZE: usize = NR_PAGES * PAGE_SIZE;
+const DIR: bindings::dma_data_direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
+
+/// A file without a file descriptor.
+struct ShmemFile(*mut bindings::file);
+
+impl ShmemFile {
+    fn new(size: usize) -> Result<Self> {
+        // SAFETY: The name is a string that is not freed.
+        let file = unsafe {
+            bindings::shmem_kernel_file_setup(
+                c"rust_dma_buf".as_char_ptr(),
+                size.try_into()?,
+                pin_init::zeroed(),
+            )
+        };
+
+        Ok(Self(from_err_ptr(file)?))
+    }
+
+    fn file(&self) -> &LocalFile {
+        // SAFETY: `self` owns a reference to the file, which is not used with `fdget_pos()`.
+        unsafe { LocalFile::from_raw_file(self.0) }
+    }
+}
+
+impl Drop for ShmemFile {
+    fn drop(&mut self) {
+        // SAFETY: `self` owns a reference to the file.
+        unsafe { bindings::fput(self.0) };
+    }
+}
+
+/// A device that can access all memory.
+fn importer() -> Result<faux::Registration> {
+    let reg = faux::Registration::new(c"rust_dma_buf", None)?;
+    let faux: &faux::Device<device::Bound> = reg.as_ref();
+    let dev = AsRef::<device::Device<device::Bound>>::as_ref(faux).as_raw();
+
+    // SAFETY: The device is valid, and nobody else uses it. The mask lives as long as it.
+    unsafe {
+        (*dev).coherent_dma_mask = u64::MAX;
+        (*dev).dma_mask = &raw mut (*dev).coherent_dma_mask;
+    }
+    Ok(reg)
+}
+
+fn raw_device(reg: &faux::Registration) -> *mut bindings::device {
+    let faux: &faux::Device<device::Bound> = reg.as_ref();
+
+    AsRef::<device::Device<device::Bound>>::as_ref(faux).as_raw()
+}
+
+struct Shared {
+    pages: Arc<PinnedRanges>,
+}
+
+#[vtable]
+impl Exporter for Shared {
+    fn map<'dev>(
+        &self,
+        _lock: &Locked<'_>,
+        attachment: &Attachment<'dev>,
+        dir: DataDirection,
+    ) -> Result<PinnedSGTable<'dev>> {
+        PinnedSGTable::new(self.pages.clone(), attachment.device(), dir, GFP_KERNEL)
+    }
+
+    fn begin_cpu_access(&self, lock: &Locked<'_>, _dir: DataDirection) -> Result {
+        lock.sync_for_cpu();
+        Ok(())
+    }
+
+    fn end_cpu_access(&self, lock: &Locked<'_>, _dir: DataDirection) -> Result {
+        lock.sync_for_device();
+        Ok(())
+    }
+
+    fn vmap(&self, _lock: &Locked<'_>) -> Result<PinnedVmap> {
+        PinnedVmap::new(self.pages.clone(), GFP_KERNEL)
+    }
+}
+
+/// Exports the pages of a new file as a buffer of `size` bytes.
+fn shared(size: usize) -> Result<(ARef<DmaBuf>, Arc<PinnedRanges>)> {
+    let file = ShmemFile::new(SIZE)?;
+    let mut pages = PinnedRanges::new(PinFlag::Write);
+    pages.pin(file.file(), 0, SIZE, GFP_KERNEL)?;
+
+    let pages = Arc::new(pages, GFP_KERNEL)?;
+    let buf = export(
+        size,
+        Ok(Shared {
+            pages: pages.clone(),
+        }),
+    )?;
+
+    Ok((buf, pages))
+}
+
+/// Maps the buffer into the kernel and calls `f` with the address.
+fn with_vmap<R>(buf: &DmaBuf, f: impl FnOnce(*mut u8) -> R) -> Result<R> {
+    let mut map: bindings::iosys_map = pin_init::zeroed();
+
+    // SAFETY: The buffer is valid, and its reservation lock is not held.
+    to_result(unsafe { bindings::dma_buf_vmap_unlocked(buf.as_raw(), &mut map) })?;
+    // SAFETY: The mapping is not of I/O memory.
+    let ret = f(unsafe { map.__bindgen_anon_1.vaddr }.cast());
+    // SAFETY: The buffer was mapped above.
+    unsafe { bindings::dma_buf_vunmap_unlocked(buf.as_raw(), &mut map) };
+    Ok(ret)
+}
+
+#[macros::kunit_tests(rust_dma_buf)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_pin_leaves_no_trace() -> Result {
+        let file = ShmemFile::new(SIZE)?;
+        let mut pages = PinnedRanges::new(PinFlag::Write);
+        let offset = SIZE.try_into()?;
+
+        pages.pin(file.file(), 0, 2 * PAGE_SIZE, GFP_KERNEL)?;
+        // The second part lies beyond the end of the file.
+        assert_eq!(
+            pages.pin(file.file(), offset, PAGE_SIZE, GFP_KERNEL),
+            Err(EINVAL)
+        );
+        assert_eq!(pages.pin(file.file(), 0, 0, GFP_KERNEL), Err(EINVAL));
+        assert_eq!(
+            pages.pin(file.file(), 1, PAGE_SIZE, GFP_KERNEL),
+            Err(EINVAL)
+        );
+        assert_eq!(pages.nr_pages(), 2);
+
+        // Files like this one have no seals.
+        let mut sealed = PinnedRanges::new(PinFlag::NoShrink);
+        assert!(sealed.pin(file.file(), 0, PAGE_SIZE, GFP_KERNEL).is_err());
+        assert_eq!(sealed.nr_pages(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn vmap_shows_the_pages() -> Result {
+        let (buf, pages) = shared(SIZE)?;
+
+        with_vmap(&buf, |addr| {
+            for page in 0..NR_PAGES {
+                // SAFETY: The mapping is `SIZE` bytes long.
+                unsafe { addr.add(page * PAGE_SIZE).write_volatile(page as u8 + 1) };
+            }
+        })?;
+
+        // Each page has got what was written to its place.
+        for (i, page) in pages.pages_from(0).enumerate() {
+            let page = NonNull::new(page.as_ptr()).ok_or(EINVAL)?;
+            // SAFETY: The page stays pinned for as long as `pages` exists. It belongs to no other
+            // file, and the file has no large folios.
+            let page = unsafe { BorrowedPage::from_raw(page) };
+            let mut value = 0u8;
+
+            // SAFETY: `value` is valid for writes, and nobody else writes to the page.
+            unsafe { page.read_raw(&mut value, 0, 1) }?;
+            assert_eq!(usize::from(value), i + 1);
+        }
+        assert_eq!(pages.size(), SIZE);
+        Ok(())
+    }
+
+    #[test]
+    fn importer_gets_all_pages() -> Result {
+        let (buf, pages) = shared(SIZE)?;
+        let reg = importer()?;
+
+        // SAFETY: The buffer and the device are valid.
+        let attach = unsafe { bindings::dma_buf_attach(buf.as_raw(), raw_device(&reg)) };
+        let attach = from_err_ptr(attach)?;
+        // SAFETY: The attachment is valid, and the reservation lock is not held.
+        let sgt = unsafe { bindings::dma_buf_map_attachment_unlocked(attach, DIR) };
+        let sgt = from_err_ptr(sgt)?;
+
+        // SAFETY: The table is valid until it is unmapped.
+        let table = unsafe { SGTable::from_raw(sgt) };
+        let mut len = 0;
+        for entry in table.iter() {
+            len += usize::try_from(entry.dma_len())?;
+        }
+        assert_eq!(len, SIZE);
+        // There is one entry for each run, unless the mapping has merged them.
+        assert!(table.iter().count() <= pages.runs(usize::MAX).count());
+
+        for _ in 0..2 {
+            // SAFETY: The buffer is valid, and its reservation lock is not held.
+            to_result(unsafe { bindings::dma_buf_begin_cpu_access(buf.as_raw(), DIR) })?;
+            // SAFETY: As above.
+            to_result(unsafe { bindings::dma_buf_end_cpu_access(buf.as_raw(), DIR) })?;
+        }
+
+        // SAFETY: The table was returned for this attachment.
+        unsafe { bindings::dma_buf_unmap_attachment_unlocked(attach, sgt, DIR) };
+        // SAFETY: The attachment is valid, and nothing is mapped.
+        unsafe { bindings::dma_buf_detach(buf.as_raw(), attach) };
+        Ok(())
+    }
+
+    #[test]
+    fn wrong_size_is_refused() -> Result {
+        let (buf, _) = shared(SIZE + PAGE_SIZE)?;
+        let reg = importer()?;
+
+        // SAFETY: The buffer and the device are valid.
+        let attach = unsafe { bindings::dma_buf_attach(buf.as_raw(), raw_device(&reg)) };
+        let attach = from_err_ptr(attach)?;
+        // SAFETY: The attachment is valid, and the reservation lock is not held.
+        let sgt = unsafe { bindings::dma_buf_map_attachment_unlocked(attach, DIR) };
+        assert_eq!(from_err_ptr(sgt).err(), Some(EINVAL));
+        // SAFETY: The attachment is valid, and nothing is mapped.
+        unsafe { bindings::dma_buf_detach(buf.as_raw(), attach) };
+        Ok(())
+    }
+
+    #[test]
+    fn missing_operations_are_refused() -> Result {
+        struct Unused;
+
+        #[vtable]
+        impl Exporter for Unused {
+            fn map<'dev>(
+                &self,
+                _lock: &Locked<'_>,
+                _attachment: &Attachment<'dev>,
+                _dir: DataDirection,
+            ) -> Result<PinnedSGTable<'dev>> {
+                Err(ENODEV)
+            }
+        }
+
+        let buf = export(PAGE_SIZE, Ok(Unused))?;
+        assert_eq!(with_vmap(&buf, |_| ()), Err(EINVAL));
+        // SAFETY: The buffer is valid, and its reservation lock is not held. Without an operation
+        // there is nothing to do.
+        to_result(unsafe { bindings::dma_buf_begin_cpu_access(buf.as_raw(), DIR) })?;
+
+        let failed = export::<Unused>(PAGE_SIZE, Err(EBUSY));
+        assert_eq!(failed.err(), Some(EBUSY));
+        Ok(())
+    }
+}

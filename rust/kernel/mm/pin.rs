@@ -1,0 +1,702 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pages of a file, pinned for long-term access.
+//!
+//! A driver that lets a device or the kernel access the memory of a file for longer than a system
+//! call pins it: the pages can then neither be migrated nor reclaimed. [`PinnedRanges`] owns such
+//! pins, gives them back when it is dropped, and marks the pages dirty first if they were pinned
+//! for writing.
+//!
+//! The pages are described by what is contiguous: a huge page costs as little as a small one.
+//!
+//! C header: [`include/linux/pin_fd.h`](srctree/include/linux/pin_fd.h)
+
+use crate::{
+    alloc::{
+        AllocError,
+        Flags, //
+    },
+    bindings,
+    error::to_result,
+    fs::{
+        file::Offset,
+        LocalFile, //
+    },
+    impl_flags,
+    page::PAGE_SHIFT,
+    prelude::*, //
+};
+use core::{
+    marker::PhantomData,
+    mem,
+    slice, //
+};
+
+impl_flags!(
+    /// How the pages of a file are pinned, see [`PinFlag`].
+    #[derive(Debug, Clone, Default, Copy, PartialEq, Eq)]
+    pub struct PinFlags(u32);
+
+    /// A condition that pinning has to meet.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum PinFlag {
+        /// The pages will be written.
+        ///
+        /// The file must be open for writing and must not be sealed against writes. The pages are
+        /// marked dirty when they are unpinned.
+        Write = bindings::PIN_FD_WRITE,
+
+        /// Refuse a file that can still be truncated.
+        NoShrink = bindings::PIN_FD_NOSHRINK,
+    }
+);
+
+/// A physically contiguous piece of one folio, in 8 bytes.
+///
+/// The lower [`Range::PAGES_BITS`] bits hold the number of pages, less one. The other bits hold
+/// the page frame number of the first page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range(u64);
+
+impl Range {
+    /// 20 bits are enough for huge pages of 1 GiB (`2^18` pages of 4 KiB) and of 16 GiB (`2^18`
+    /// pages of 64 KiB). They leave 44 bits for a page frame number, which makes a physical
+    /// address space of 56 bits with pages of 4 KiB; no architecture has more. What does not fit
+    /// is refused.
+    const PAGES_BITS: u32 = 20;
+
+    /// Packs `nr_pages` pages from `pfn` on, if they fit.
+    #[inline]
+    fn new(pfn: usize, nr_pages: usize) -> Option<Self> {
+        // CAST: `usize` has at most 64 bits on all supported architectures.
+        let (pfn, less_one) = (pfn as u64, nr_pages.checked_sub(1)? as u64);
+
+        (pfn >> (u64::BITS - Self::PAGES_BITS) == 0 && less_one >> Self::PAGES_BITS == 0)
+            .then_some(Self(pfn << Self::PAGES_BITS | less_one))
+    }
+
+    /// The page frame number of the first page.
+    #[inline]
+    fn pfn(self) -> usize {
+        // CAST: `Range::new()` took the number from a `usize`.
+        (self.0 >> Self::PAGES_BITS) as usize
+    }
+
+    /// The number of pages, never 0.
+    #[inline]
+    fn nr_pages(self) -> usize {
+        // CAST: The value has at most `PAGES_BITS` bits.
+        (self.0 & ((1 << Self::PAGES_BITS) - 1)) as usize + 1
+    }
+}
+
+/// A list of [`Range`]s that can be looked up by page.
+///
+/// This is the bookkeeping of [`PinnedRanges`] without the ownership of the pins.
+///
+/// # Invariants
+///
+/// - `nr_pages` is the sum of the pages of `ranges`; as many bytes fit into a `usize`.
+/// - `starts[i]` is the number of pages in front of `ranges[i * CHUNK]`.
+struct RangeList {
+    ranges: KVVec<Range>,
+    starts: KVVec<usize>,
+    nr_pages: usize,
+}
+
+impl RangeList {
+    /// The number of ranges per entry of `starts`.
+    const CHUNK: usize = 64;
+
+    const fn new() -> Self {
+        // INVARIANT: There are no ranges.
+        Self {
+            ranges: KVVec::new(),
+            starts: KVVec::new(),
+            nr_pages: 0,
+        }
+    }
+
+    /// Whether each range is a single page, so that no index is needed to find one.
+    #[inline]
+    fn is_dense(&self) -> bool {
+        self.nr_pages == self.ranges.len()
+    }
+
+    fn push(&mut self, range: Range, flags: Flags) -> Result {
+        let nr_pages = self
+            .nr_pages
+            .checked_add(range.nr_pages())
+            .filter(|nr_pages| *nr_pages <= usize::MAX >> PAGE_SHIFT)
+            .ok_or(EOVERFLOW)?;
+
+        self.ranges.push(range, flags)?;
+        // INVARIANT: `range` was added, its pages are accounted for.
+        self.nr_pages = nr_pages;
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Range> {
+        let range = self.ranges.pop()?;
+
+        // INVARIANT: `range` was removed, and so are its pages, and the entry that starts with it.
+        self.nr_pages -= range.nr_pages();
+        self.starts
+            .truncate(self.ranges.len().div_ceil(Self::CHUNK));
+        Some(range)
+    }
+
+    /// Makes all ranges findable; to be called after [`RangeList::push`].
+    fn index(&mut self, flags: Flags) -> Result<(), AllocError> {
+        if self.is_dense() {
+            return Ok(());
+        }
+
+        let nr_chunks = self.ranges.len().div_ceil(Self::CHUNK);
+        self.starts.reserve(nr_chunks - self.starts.len(), flags)?;
+
+        let mut chunk = self.starts.len().saturating_sub(1);
+        let mut start = self.starts.pop().unwrap_or(0);
+
+        while chunk < nr_chunks {
+            // INVARIANT: `start` is the number of pages in front of `chunk`: it was in the list,
+            // or is 0 for the first chunk, or is the sum below.
+            self.starts.push(start, flags)?;
+
+            let ranges = self.ranges.iter().skip(chunk * Self::CHUNK);
+            start += ranges
+                .take(Self::CHUNK)
+                .map(|range| range.nr_pages())
+                .sum::<usize>();
+            chunk += 1;
+        }
+        Ok(())
+    }
+
+    /// Finds the range that holds the given page, and the page's place in it.
+    #[inline]
+    fn find(&self, page: usize) -> Option<(usize, usize)> {
+        if page >= self.nr_pages {
+            return None;
+        }
+        if self.is_dense() {
+            return Some((page, 0));
+        }
+
+        let chunk = self.starts.partition_point(|start| *start <= page);
+        let chunk = chunk.checked_sub(1)?;
+        let mut offset = page - self.starts.get(chunk)?;
+
+        for (i, range) in self.ranges.iter().enumerate().skip(chunk * Self::CHUNK) {
+            if offset < range.nr_pages() {
+                return Some((i, offset));
+            }
+            offset -= range.nr_pages();
+        }
+        None
+    }
+
+    /// Returns the page frame numbers of all pages from the given one on.
+    fn pfns_from(&self, page: usize) -> impl Iterator<Item = usize> + '_ {
+        let (first, mut skip) = self.find(page).unwrap_or((self.ranges.len(), 0));
+
+        self.ranges.iter().skip(first).flat_map(move |range| {
+            let skip = mem::take(&mut skip);
+
+            range.pfn() + skip..range.pfn() + range.nr_pages()
+        })
+    }
+
+    /// Returns the runs of physically contiguous pages, each at most `max_pages` long.
+    fn runs(&self, max_pages: usize) -> Runs<'_> {
+        Runs {
+            ranges: self.ranges.iter(),
+            rest: None,
+            max_pages: max_pages.max(1),
+            _pages: PhantomData,
+        }
+    }
+}
+
+/// A number of physically contiguous pages, kept pinned for `'a`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run<'a> {
+    pfn: usize,
+    nr_pages: usize,
+    _pages: PhantomData<&'a PinnedRanges>,
+}
+
+impl Run<'_> {
+    /// The number of pages, never 0.
+    #[inline]
+    pub fn nr_pages(self) -> usize {
+        self.nr_pages
+    }
+
+    /// The first page.
+    #[inline]
+    pub fn as_ptr(self) -> *mut bindings::page {
+        // SAFETY: `pfn` is the number of a page of a folio, so it has a `struct page`.
+        unsafe { bindings::pfn_to_page(self.pfn) }
+    }
+}
+
+/// An iterator over [`Run`]s.
+#[derive(Clone)]
+struct Runs<'a> {
+    ranges: slice::Iter<'a, Range>,
+    rest: Option<(usize, usize)>,
+    max_pages: usize,
+    _pages: PhantomData<&'a PinnedRanges>,
+}
+
+impl<'a> Iterator for Runs<'a> {
+    type Item = Run<'a>;
+
+    fn next(&mut self) -> Option<Run<'a>> {
+        let (pfn, mut nr_pages) = match self.rest.take() {
+            Some(rest) => rest,
+            None => {
+                let range = self.ranges.next()?;
+
+                (range.pfn(), range.nr_pages())
+            }
+        };
+
+        while nr_pages < self.max_pages {
+            match self.ranges.as_slice().first() {
+                Some(range) if range.pfn() == pfn + nr_pages => nr_pages += range.nr_pages(),
+                _ => break,
+            }
+            self.ranges.next();
+        }
+
+        if nr_pages > self.max_pages {
+            self.rest = Some((pfn + self.max_pages, nr_pages - self.max_pages));
+            nr_pages = self.max_pages;
+        }
+
+        Some(Run {
+            pfn,
+            nr_pages,
+            _pages: PhantomData,
+        })
+    }
+}
+
+/// A page that is kept pinned for `'a`.
+///
+/// This is not a [`Page`], which is owned and of order 0: a pinned page can be any page of a
+/// folio.
+///
+/// [`Page`]: crate::page::Page
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinnedPage<'a> {
+    pfn: usize,
+    _pages: PhantomData<&'a PinnedRanges>,
+}
+
+impl PinnedPage<'_> {
+    /// Returns the raw `struct page *`.
+    #[inline]
+    pub fn as_ptr(self) -> *mut bindings::page {
+        // SAFETY: `pfn` is the number of a page of a folio, so it has a `struct page`.
+        unsafe { bindings::pfn_to_page(self.pfn) }
+    }
+
+    /// The page frame number.
+    #[inline]
+    pub fn pfn(self) -> usize {
+        self.pfn
+    }
+}
+
+/// Pages of files, pinned for long-term access.
+///
+/// The pages of several files, or of several parts of one, can be pinned one after the other. They
+/// are numbered in the order in which they were pinned.
+///
+/// The pins belong to no task, and the list of them does not change behind a shared reference: a
+/// value can be sent to, used and dropped by any thread that may sleep.
+///
+/// # Invariants
+///
+/// Each range of `list` owns one pin on the folio that holds its pages, all of which belong to
+/// that folio.
+///
+/// # Examples
+///
+/// ```no_run
+/// use kernel::{
+///     fs::LocalFile,
+///     mm::pin::{
+///         PinFlag,
+///         PinnedRanges, //
+///     },
+///     page::PAGE_SIZE,
+/// };
+///
+/// fn pin_two_pages(fd: u32) -> Result<PinnedRanges> {
+///     let file = LocalFile::fget(fd)?;
+///     let mut pages = PinnedRanges::new(PinFlag::Write | PinFlag::NoShrink);
+///
+///     pages.pin(&file, 0, 2 * PAGE_SIZE, GFP_KERNEL)?;
+///     assert_eq!(pages.nr_pages(), 2);
+///     assert!(pages.get(1).is_some());
+///     assert!(pages.get(2).is_none());
+///     Ok(pages)
+/// }
+/// ```
+pub struct PinnedRanges {
+    list: RangeList,
+    flags: PinFlags,
+}
+
+impl PinnedRanges {
+    /// The number of ranges that are handed to or taken from C at once.
+    const BATCH: usize = 32;
+
+    /// The number of ranges that memory is allocated for before they are pinned: 8 MiB of memory.
+    const MAX_ESTIMATE: usize = 1 << 20;
+
+    /// Creates an empty list, whose pages will be pinned as `flags` says.
+    pub fn new(flags: impl Into<PinFlags>) -> Self {
+        // INVARIANT: There are no ranges.
+        Self {
+            list: RangeList::new(),
+            flags: flags.into(),
+        }
+    }
+
+    /// Pins `len` bytes of `file` from byte `offset` on, and appends the pages.
+    ///
+    /// `offset` and `len` are multiples of the page size, `len` is not 0, and the range does not
+    /// reach beyond the page that holds the end of the file. Holes are filled. Memory for the list
+    /// is allocated with `flags`.
+    ///
+    /// On error, the list is as it was before. See [`pin_user_pages_fd()`] for the errors.
+    ///
+    /// Takes the inode lock of `file` and may sleep; a fatal signal interrupts it.
+    ///
+    /// [`pin_user_pages_fd()`]: srctree/include/linux/pin_fd.h
+    pub fn pin(&mut self, file: &LocalFile, offset: Offset, len: usize, flags: Flags) -> Result {
+        let nr_ranges = self.list.ranges.len();
+
+        let res = self
+            .pin_batches(file, offset, len, flags)
+            .and_then(|()| Ok(self.list.index(flags)?));
+
+        if res.is_err() {
+            // Nothing had the chance to write to these pages.
+            self.unpin(nr_ranges, false);
+        }
+        res
+    }
+
+    fn pin_batches(
+        &mut self,
+        file: &LocalFile,
+        mut offset: Offset,
+        mut len: usize,
+        flags: Flags,
+    ) -> Result {
+        loop {
+            let mut batch: [bindings::pinned_range; Self::BATCH] = pin_init::zeroed();
+            let mut nr: c_uint = 0;
+
+            // SAFETY:
+            // - `file` is a valid file.
+            // - `batch` has room for `BATCH` entries.
+            let pinned = unsafe {
+                bindings::pin_user_pages_fd(
+                    file.as_ptr(),
+                    offset,
+                    len,
+                    self.flags.into(),
+                    batch.as_mut_ptr(),
+                    Self::BATCH as c_uint,
+                    &mut nr,
+                )
+            };
+            let pinned = match usize::try_from(pinned) {
+                Ok(0) => return Err(EINVAL),
+                Ok(pinned) => pinned,
+                // CAST: Errors fit into a `c_int`.
+                Err(_) => return to_result(pinned as c_int),
+            };
+
+            // CAST: There are at most `BATCH` entries.
+            self.append(batch.get(..nr as usize).ok_or(EINVAL)?, len, flags)?;
+
+            len = len.saturating_sub(pinned);
+            if len == 0 {
+                return Ok(());
+            }
+            offset = Offset::try_from(pinned)
+                .ok()
+                .and_then(|pinned| offset.checked_add(pinned))
+                .ok_or(EOVERFLOW)?;
+        }
+    }
+
+    /// Takes over the pins of `batch`, the first ranges of `len` bytes.
+    fn append(&mut self, batch: &[bindings::pinned_range], len: usize, flags: Flags) -> Result {
+        let mut rest = batch;
+
+        while let Some((first, others)) = rest.split_first() {
+            // SAFETY: `first` owns a pin on the folio, so it is valid.
+            let pfn = unsafe { bindings::folio_pfn(first.folio) } + (first.offset >> PAGE_SHIFT);
+
+            let res = Range::new(pfn, first.len >> PAGE_SHIFT)
+                .ok_or(EOVERFLOW)
+                .and_then(|range| {
+                    self.make_room(batch, len, flags)?;
+                    // INVARIANT: `first` owns a pin, which belongs to `range` now.
+                    self.list.push(range, flags)
+                });
+
+            if let Err(e) = res {
+                // SAFETY: `rest` are ranges that own their pins, which the list has not taken
+                // over.
+                unsafe { bindings::unpin_user_ranges(rest.as_ptr(), rest.len() as c_uint, false) };
+                return Err(e);
+            }
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// Makes room in a full list for `len` bytes that are as fragmented as `batch`, within reason.
+    fn make_room(
+        &mut self,
+        batch: &[bindings::pinned_range],
+        len: usize,
+        flags: Flags,
+    ) -> Result<(), AllocError> {
+        let ranges = &mut self.list.ranges;
+
+        if ranges.len() < ranges.capacity() {
+            return Ok(());
+        }
+
+        let bytes = batch.iter().map(|raw| raw.len).sum::<usize>();
+        let average = bytes.checked_div(batch.len()).unwrap_or(0);
+
+        // Beyond that, the list doubles. A user can ask for more than there is memory.
+        let nr = len
+            .checked_div(average)
+            .unwrap_or(0)
+            .clamp(1, Self::MAX_ESTIMATE);
+
+        ranges.reserve(nr, flags | __GFP_NOWARN)
+    }
+
+    /// Unpins all ranges but the first `keep`.
+    fn unpin(&mut self, keep: usize, make_dirty: bool) {
+        loop {
+            let mut batch: [bindings::pinned_range; Self::BATCH] = pin_init::zeroed();
+            let mut nr = 0;
+
+            while nr < batch.len() && self.list.ranges.len() > keep {
+                let Some(range) = self.list.pop() else { break };
+
+                // SAFETY: The range owns a pin on the folio of its pages, by the type invariants,
+                // so its page frame number belongs to a folio.
+                let folio = unsafe { bindings::pfn_folio(range.pfn()) };
+                // SAFETY: As above, `folio` is valid.
+                let first = unsafe { bindings::folio_pfn(folio) };
+
+                batch[nr] = bindings::pinned_range {
+                    folio,
+                    offset: (range.pfn() - first) << PAGE_SHIFT,
+                    len: range.nr_pages() << PAGE_SHIFT,
+                };
+                nr += 1;
+            }
+
+            if nr == 0 {
+                return;
+            }
+            // SAFETY: The first `nr` entries own the pins of ranges that were removed from the
+            // list. A pinned folio is not split, so they are what `pin_user_pages_fd()` returned.
+            unsafe { bindings::unpin_user_ranges(batch.as_ptr(), nr as c_uint, make_dirty) };
+
+            // SAFETY: Unpinning may sleep, and so may this.
+            unsafe { bindings::cond_resched() };
+        }
+    }
+
+    /// Gives back memory that the list was allocated in excess.
+    ///
+    /// To be called when all files are pinned. If it fails, the list is as it was.
+    pub fn shrink_to_fit(&mut self, flags: Flags) -> Result<(), AllocError> {
+        self.list.ranges.shrink_to(0, flags | __GFP_NOWARN)?;
+        self.list.starts.shrink_to(0, flags | __GFP_NOWARN)
+    }
+
+    /// The number of pages.
+    #[inline]
+    pub fn nr_pages(&self) -> usize {
+        self.list.nr_pages
+    }
+
+    /// The size of the pages in bytes.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.list.nr_pages << PAGE_SHIFT
+    }
+
+    /// Returns a page, the first one being number 0.
+    ///
+    /// This takes a constant number of steps if all folios are small, and a number logarithmic in
+    /// the number of ranges otherwise.
+    #[inline]
+    pub fn get(&self, page: usize) -> Option<PinnedPage<'_>> {
+        self.pages_from(page).next()
+    }
+
+    /// Returns all pages from the given one on.
+    pub fn pages_from(&self, page: usize) -> impl Iterator<Item = PinnedPage<'_>> {
+        self.list.pfns_from(page).map(|pfn| PinnedPage {
+            pfn,
+            _pages: PhantomData,
+        })
+    }
+
+    /// Returns the runs of physically contiguous pages, each at most `max_pages` long.
+    pub fn runs(&self, max_pages: usize) -> impl Iterator<Item = Run<'_>> + Clone {
+        self.list.runs(max_pages)
+    }
+}
+
+impl Drop for PinnedRanges {
+    fn drop(&mut self) {
+        self.unpin(0, self.flags.contains(PinFlag::Write));
+    }
+}
+
+#[cfg(CONFIG_RUST_PIN_KUNIT_TEST)]
+#[macros::kunit_tests(rust_mm_pin)]
+mod tests {
+    use super::*;
+
+    fn list(ranges: &[(usize, usize)]) -> Result<RangeList> {
+        let mut list = RangeList::new();
+
+        for (pfn, nr_pages) in ranges {
+            let range = Range::new(*pfn, *nr_pages).ok_or(EOVERFLOW)?;
+
+            list.push(range, GFP_KERNEL)?;
+        }
+        list.index(GFP_KERNEL)?;
+        Ok(list)
+    }
+
+    fn pfn(list: &RangeList, page: usize) -> Option<usize> {
+        list.pfns_from(page).next()
+    }
+
+    #[test]
+    fn range_is_packed() -> Result {
+        assert_eq!(size_of::<Range>(), 8);
+
+        for (pfn, nr_pages) in [(0, 1), (0x12345, 512), (usize::MAX >> 20, 1 << 20)] {
+            let range = Range::new(pfn, nr_pages).ok_or(EINVAL)?;
+
+            assert_eq!((range.pfn(), range.nr_pages()), (pfn, nr_pages));
+        }
+
+        assert_eq!(Range::new(1, 0), None);
+        assert_eq!(Range::new(1, (1 << 20) + 1), None);
+        #[cfg(CONFIG_64BIT)]
+        assert_eq!(Range::new(1 << 44, 1), None);
+        Ok(())
+    }
+
+    #[test]
+    fn small_pages_need_no_index() -> Result {
+        let mut list = RangeList::new();
+        for pfn in 0..1000 {
+            list.push(Range::new(2 * pfn, 1).ok_or(EINVAL)?, GFP_KERNEL)?;
+        }
+        list.index(GFP_KERNEL)?;
+
+        assert!(list.starts.is_empty());
+        for page in 0..1000 {
+            assert_eq!(pfn(&list, page), Some(2 * page));
+        }
+        assert_eq!(pfn(&list, 1000), None);
+        Ok(())
+    }
+
+    #[test]
+    fn mixed_pages_are_found() -> Result {
+        // Each range is one page longer than the one before, until it starts again.
+        let mut list = RangeList::new();
+        let mut expected = KVVec::new();
+
+        for i in 0..200 {
+            let (first, nr_pages) = (i * 1000, i % 7 + 1);
+
+            list.push(Range::new(first, nr_pages).ok_or(EINVAL)?, GFP_KERNEL)?;
+            for pfn in first..first + nr_pages {
+                expected.push(pfn, GFP_KERNEL)?;
+            }
+            // Extending the index is the same as building it at once.
+            if i % 50 == 10 {
+                list.index(GFP_KERNEL)?;
+            }
+        }
+        list.index(GFP_KERNEL)?;
+
+        assert_eq!(list.starts.len(), 4);
+        assert_eq!(list.nr_pages, expected.len());
+        for (page, expected) in expected.iter().enumerate() {
+            assert_eq!(pfn(&list, page), Some(*expected));
+        }
+        assert_eq!(pfn(&list, expected.len()), None);
+        assert!(list.pfns_from(100).eq(expected.iter().skip(100).copied()));
+        Ok(())
+    }
+
+    #[test]
+    fn pop_undoes_push() -> Result {
+        let mut list = list(&[(10, 1), (20, 1)])?;
+
+        for i in 0..300 {
+            list.push(Range::new(100 * i, 3).ok_or(EINVAL)?, GFP_KERNEL)?;
+        }
+        list.index(GFP_KERNEL)?;
+        assert_eq!(pfn(&list, 2 + 3 * 299), Some(29900));
+
+        while list.ranges.len() > 3 {
+            assert!(list.pop().is_some());
+        }
+        assert_eq!(list.nr_pages, 5);
+        assert_eq!(list.starts.len(), 1);
+
+        list.push(Range::new(7, 1).ok_or(EINVAL)?, GFP_KERNEL)?;
+        list.index(GFP_KERNEL)?;
+        assert!(list.pfns_from(0).eq([10, 20, 0, 1, 2, 7]));
+
+        while list.pop().is_some() {}
+        assert_eq!(list.nr_pages, 0);
+        assert_eq!(pfn(&list, 0), None);
+        Ok(())
+    }
+
+    #[test]
+    fn contiguous_ranges_make_runs() -> Result {
+        fn runs(list: &RangeList, max_pages: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+            list.runs(max_pages).map(|run| (run.pfn, run.nr_pages))
+        }
+
+        let list = list(&[(10, 1), (11, 4), (15, 1), (17, 1), (16, 1), (17, 2)])?;
+
+        assert!(runs(&list, usize::MAX).eq([(10, 6), (17, 1), (16, 3)]));
+        assert!(runs(&list, 4).eq([(10, 4), (14, 2), (17, 1), (16, 3)]));
+        assert!(runs(&list, 2).eq([(10, 2), (12, 2), (14, 2), (17, 1), (16, 2), (18, 1)]));
+        assert_eq!(runs(&list, 1).count(), 10);
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `apply --onto`: commits on somebody's own tree, or that tree as it was.
+
+mod toy;
+
+use std::fs;
+use std::path::PathBuf;
+
+use toy::{Toy, replace};
+
+/// A clone of the toy kernel whose owner git knows.
+fn own_tree(toy: &Toy) -> PathBuf {
+    let kernel = toy.kernel();
+    let own = toy.path("own");
+    toy.git(&kernel, &["clone", "-q", ".", own.to_str().unwrap()]);
+    toy.git(&own, &["config", "user.name", "Bob"]);
+    toy.git(&own, &["config", "user.email", "bob@example.org"]);
+    own
+}
+
+#[test]
+fn on_the_base_and_on_a_tree_that_moved() {
+    let toy = Toy::with_stack();
+    let own = own_tree(&toy);
+    // Next to what the patches change: only a merge that knows the base gets it right.
+    replace(&own.join("mm/gup.c"), "line 5\n", "line five\n");
+    toy.commit(&own, "five");
+    let ran = toy.run(&["apply", "--onto", own.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let text = fs::read_to_string(own.join("mm/gup.c")).unwrap();
+    assert!(text.contains("line five\n") && text.contains("line seven\n"));
+    assert_eq!(toy.git(&own, &["rev-list", "--count", "HEAD"]), "5");
+    assert_eq!(
+        toy.git(&own, &["log", "-1", "--format=%an, %cn"]),
+        "Ann Author, Bob"
+    );
+    toy.git(&own, &["fsck", "--full", "--strict"]);
+}
+
+#[test]
+fn a_conflict_leaves_the_tree_as_it_was() {
+    let toy = Toy::with_stack();
+    let own = own_tree(&toy);
+    replace(&own.join("mm/gup.c"), "line 30\n", "line thirty\n");
+    toy.commit(&own, "thirty");
+    let head = toy.git(&own, &["rev-parse", "HEAD"]);
+    let ran = toy.run(&["apply", "--onto", own.to_str().unwrap()]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    for said in [
+        "0002-mm-use-pin_fd.patch",
+        "patch 3 of 3",
+        "mm/gup.c",
+        "line thirty",
+    ] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+    assert_eq!(toy.git(&own, &["rev-parse", "HEAD"]), head);
+    assert_eq!(toy.git(&own, &["status", "--porcelain"]), "");
+    assert!(!own.join(".git/rebase-apply").exists());
+}
+
+#[test]
+fn a_dirty_tree_is_refused() {
+    let toy = Toy::with_stack();
+    let own = own_tree(&toy);
+    replace(&own.join("mm/gup.c"), "line 30\n", "line thirty\n");
+    let ran = toy.run(&["apply", "--onto", own.to_str().unwrap()]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("not committed"), "{}", ran.err);
+    assert_eq!(toy.git(&own, &["rev-list", "--count", "HEAD"]), "1");
+
+    let nowhere = toy.path("nowhere");
+    let ran = toy.run(&["apply", "--onto", nowhere.to_str().unwrap()]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+}

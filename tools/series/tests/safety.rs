@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Bad input ends with one clear error, and nothing of the user's is touched.
+
+mod toy;
+
+use std::fs;
+
+use toy::{Toy, replace};
+
+#[test]
+fn apply_does_not_overwrite_work() {
+    let toy = Toy::with_stack();
+    let tree = toy.applied();
+    let tip = toy.git(&tree, &["rev-parse", "HEAD"]);
+
+    replace(&tree.join("mm/gup.c"), "line 1\n", "line one\n");
+    fs::remove_dir_all(toy.repo().join("patches/2-feature")).unwrap();
+    let ran = toy.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("not committed"), "{}", ran.err);
+
+    toy.commit(&tree, "mm: one\n\nWhy.");
+    let mine = toy.git(&tree, &["rev-parse", "HEAD"]);
+    let ran = toy.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("cargo series refresh"), "{}", ran.err);
+    assert_eq!(toy.git(&tree, &["rev-parse", "HEAD"]), mine);
+
+    replace(&tree.join("mm/gup.c"), "line 2\n", "line two\n");
+    let ran = toy.run(&["apply", "--force"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_ne!(toy.git(&tree, &["rev-parse", "HEAD"]), tip);
+    let kept = toy.git(
+        &tree,
+        &[
+            "for-each-ref",
+            "--format=%(objectname)",
+            "refs/series/backup",
+        ],
+    );
+    assert!(kept.contains(&mine), "{kept}");
+    let stash = kept.lines().find(|id| *id != mine).unwrap();
+    let text = toy.git(&tree, &["show", &format!("{stash}:mm/gup.c")]);
+    assert!(text.contains("line two"), "uncommitted work is kept too");
+}
+
+#[test]
+fn apply_updates_a_worktree_without_work() {
+    let toy = Toy::with_stack();
+    let tree = toy.applied();
+    fs::remove_dir_all(toy.repo().join("patches/2-feature")).unwrap();
+    assert_eq!(toy.applied(), tree);
+    assert!(!tree.join("mm/pin_fd.c").exists());
+}
+
+#[test]
+fn a_worktree_that_was_deleted_is_made_again_and_its_commits_are_kept() {
+    let toy = Toy::with_stack();
+    let tree = toy.applied();
+    replace(&tree.join("mm/gup.c"), "line 1\n", "line one\n");
+    toy.commit(&tree, "mm: one\n\nWhy.");
+    let mine = toy.git(&tree, &["rev-parse", "HEAD"]);
+    fs::remove_dir_all(&tree).unwrap();
+    assert_eq!(toy.applied(), tree);
+    let kept = toy.git(
+        &tree,
+        &[
+            "for-each-ref",
+            "--format=%(objectname)",
+            "refs/series/backup",
+        ],
+    );
+    assert!(kept.contains(&mine), "{kept}");
+}
+
+#[test]
+fn apply_refuses_folders_that_are_not_its_own() {
+    let toy = Toy::with_stack();
+    let full = toy.path("full");
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("thesis.txt"), "all my work\n").unwrap();
+    let kernel = toy.kernel();
+    for dir in [full.to_str().unwrap(), kernel.to_str().unwrap()] {
+        let ran = toy.run(&["apply", "--dir", dir]);
+        assert_eq!(ran.code, 2, "{dir}: {}", ran.err);
+    }
+    assert_eq!(
+        fs::read_to_string(full.join("thesis.txt")).unwrap(),
+        "all my work\n"
+    );
+}
+
+#[test]
+fn a_patch_that_does_not_apply() {
+    let toy = Toy::with_stack();
+    let patch = toy
+        .repo()
+        .join("patches/2-feature/0002-mm-use-pin_fd.patch");
+    replace(&patch, " line 30\n", " line thirty\n");
+    let ran = toy.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(
+        ran.err.contains("2-feature/0002-mm-use-pin_fd.patch"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("mm/gup.c"), "{}", ran.err);
+}
+
+#[test]
+fn a_base_that_does_not_match() {
+    let toy = Toy::new();
+    let config = toy.repo().join("series.toml");
+    let wrong = "0123456789012345678901234567890123456789";
+    replace(
+        &config,
+        "[[parts]]",
+        &format!("tree = \"{wrong}\"\n[[parts]]"),
+    );
+    let ran = toy.run(&["apply"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains(wrong), "{}", ran.err);
+
+    replace(
+        &config,
+        &format!("tree = \"{wrong}\""),
+        "commit = \"nonsense\"",
+    );
+    let ran = toy.run(&["apply"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("nonsense"), "{}", ran.err);
+}
+
+#[test]
+fn a_wrong_configuration_is_shown_with_its_line() {
+    let toy = Toy::new();
+    let config = toy.repo().join("series.toml");
+    let good = fs::read_to_string(&config).unwrap();
+    for (old, new, said) in [
+        ("title = \"fixes\"", "titel = \"fixes\"", "titel"),
+        ("base = \"toy\"", "base = \"toys\"", "toys"),
+        ("dir = \"1-fixes\"", "dir = \"../1\"", "../1"),
+        ("dir = \"1-fixes\"", "dir = \"3-fixes\"", "sort"),
+        ("base = \"toy\"", "base = toy", "base = toy"),
+        ("git = ", "got = ", "got"),
+    ] {
+        fs::write(&config, &good).unwrap();
+        replace(&config, old, new);
+        let ran = toy.run(&["apply"]);
+        assert_eq!(ran.code, 2, "{new}: {}", ran.err);
+        assert!(ran.err.contains(said), "{new}: {}", ran.err);
+        assert!(ran.err.contains("series.toml"), "{new}: {}", ran.err);
+    }
+}
+
+#[test]
+fn outside_of_a_repository() {
+    let toy = Toy::new();
+    let ran = toy.run_in(&toy.kernel(), &["apply"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("no series.toml"), "{}", ran.err);
+}
+
+#[test]
+fn refresh_refuses_what_it_could_not_write_back() {
+    let toy = Toy::with_stack();
+    let before = toy.snapshot();
+    let tree = toy.applied();
+    let tip = toy.git(&tree, &["rev-parse", "HEAD"]);
+    let refuses = |said: &str| {
+        let ran = toy.run(&["refresh"]);
+        assert!(ran.code == 1 || ran.code == 2, "{said}: {}", ran.err);
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+        assert_eq!(toy.snapshot(), before, "{said}");
+        toy.git(&tree, &["reset", "-q", "--hard", &tip]);
+    };
+    toy.git(
+        &tree,
+        &["commit", "-q", "--allow-empty", "-m", "mm: nothing"],
+    );
+    refuses("changes nothing");
+    toy.cover(&tree, "9-unknown", "text");
+    refuses("9-unknown");
+    toy.cover(&tree, "1-fixes", "text");
+    refuses("order");
+    replace(&tree.join("mm/gup.c"), "line 1\n", "line one\n");
+    toy.commit(
+        &tree,
+        "mm: a message that looks like a diff\n\nSee\n---\ndiff --git a/x b/x\n",
+    );
+    refuses("do not survive");
+}

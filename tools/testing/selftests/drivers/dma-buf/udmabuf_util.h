@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the tests of udmabuf have in common. */
+#ifndef UDMABUF_UTIL_H
+#define UDMABUF_UTIL_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <linux/types.h>
+#include <linux/udmabuf.h>
+
+#define UDMABUF_DEV	"/dev/udmabuf"
+
+/* A memfd of @size bytes that is one hole and has the seals @seals. */
+static inline int memfd_sealed(size_t size, int seals)
+{
+	int fd = memfd_create("udmabuf-test", MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, size) || (seals && fcntl(fd, F_ADD_SEALS, seals))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* The fd of the new dma-buf, or -1 and errno. */
+static inline int udmabuf_create(int dev, int memfd, __u64 offset, __u64 size,
+				 __u32 flags)
+{
+	struct udmabuf_create c = {
+		.memfd = memfd,
+		.flags = flags,
+		.offset = offset,
+		.size = size,
+	};
+
+	return ioctl(dev, UDMABUF_CREATE, &c);
+}
+
+/* Opens the file that @fd refers to once more. */
+static inline int reopen(int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags);
+}
+
+#endif /* UDMABUF_UTIL_H */
