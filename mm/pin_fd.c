@@ -239,7 +239,7 @@ static int pin_fd_stalled(struct pin_fd_walk *walk)
  * Walk as far as the ranges last. On error everything that this walk pinned is
  * unpinned again.
  */
-static int pin_fd_walk(struct pin_fd_walk *walk)
+static int pin_fd_run(struct pin_fd_walk *walk)
 {
 	unsigned int pin_flags = memalloc_pin_save();
 	int err = 0;
@@ -273,6 +273,30 @@ static int pin_fd_walk(struct pin_fd_walk *walk)
 		walk->nr_ranges = 0;
 	}
 	return err;
+}
+
+/*
+ * pin_user_pages_fd() without any check of arguments, file or rights. The file
+ * type is known to opt in; the size of the file is looked at all the time.
+ */
+long pin_fd_unchecked(struct file *file, loff_t start, size_t len,
+		      unsigned int flags, struct pinned_range *ranges,
+		      unsigned int max_ranges, unsigned int *nr_ranges)
+{
+	struct pin_fd_walk walk = {
+		.file = file,
+		.ops = file->f_op->pin_fd_ops,
+		.pos = start,
+		.end = start + min_t(size_t, len, LONG_MAX & PAGE_MASK),
+		.flags = flags,
+		.ranges = ranges,
+		.max_ranges = max_ranges,
+	};
+	int err;
+
+	err = pin_fd_run(&walk);
+	*nr_ranges = walk.nr_ranges;
+	return err ? err : walk.pos - start;
 }
 
 /* In the order that callers document: type, mode, seals, bounds. */
@@ -337,14 +361,6 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
 			      unsigned int flags, struct pinned_range *ranges,
 			      unsigned int max_ranges, unsigned int *nr_ranges)
 {
-	struct pin_fd_walk walk = {
-		.file = file,
-		.ops = file->f_op->pin_fd_ops,
-		.pos = start,
-		.flags = flags,
-		.ranges = ranges,
-		.max_ranges = max_ranges,
-	};
 	int err;
 
 	*nr_ranges = 0;
@@ -357,13 +373,8 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
 	if (err)
 		return err;
 
-	walk.end = start + min_t(size_t, len, LONG_MAX & PAGE_MASK);
-	err = pin_fd_walk(&walk);
-	if (err)
-		return err;
-
-	*nr_ranges = walk.nr_ranges;
-	return walk.pos - start;
+	return pin_fd_unchecked(file, start, len, flags, ranges, max_ranges,
+				nr_ranges);
 }
 EXPORT_SYMBOL_GPL(pin_user_pages_fd_locked);
 
@@ -465,62 +476,3 @@ void unpin_user_ranges(const struct pinned_range *ranges,
 	}
 }
 EXPORT_SYMBOL_GPL(unpin_user_ranges);
-
-/**
- * memfd_pin_folios() - pin folios associated with a memfd
- * @memfd:      the memfd whose folios are to be pinned
- * @start:      the first memfd offset, in bytes
- * @end:        the last memfd offset, in bytes (inclusive)
- * @folios:     array that receives pointers to the folios pinned
- * @max_folios: maximum number of entries in @folios
- * @offset:     receives the offset of @start in the first folio, in bytes
- *
- * pin_user_pages_fd() without its checks: neither the access mode nor the seals
- * of @memfd are looked at, and nobody keeps them or the size of the file from
- * changing unless the caller holds the inode lock. New code should use
- * pin_user_pages_fd().
- *
- * The folios must be released with unpin_folios() or unpin_folio().
- *
- * Context: May sleep. mmap_lock must not be held.
- * Return: The number of folios pinned. They end before @end if @folios is full.
- * On error nothing stays pinned: -EINVAL if the range does not lie in the file
- * or the file cannot be pinned, otherwise as pin_user_pages_fd().
- */
-long memfd_pin_folios(struct file *memfd, loff_t start, loff_t end,
-		      struct folio **folios, unsigned int max_folios,
-		      pgoff_t *offset)
-{
-	struct pinned_range batch[16];
-	struct pin_fd_walk walk = { .file = memfd, .ranges = batch };
-	unsigned int nr_folios = 0;
-	unsigned int i;
-	int err;
-
-	if (!memfd || start < 0 || start > end || !max_folios)
-		return -EINVAL;
-	if (!memfd->f_op->pin_fd_ops || !pin_fd_in_bounds(memfd, end))
-		return -EINVAL;
-
-	walk.ops = memfd->f_op->pin_fd_ops;
-	walk.pos = round_down(start, PAGE_SIZE);
-	walk.end = round_down(end, PAGE_SIZE) + PAGE_SIZE;
-
-	while (nr_folios < max_folios && walk.pos < walk.end) {
-		walk.nr_ranges = 0;
-		walk.max_ranges = min_t(unsigned int, ARRAY_SIZE(batch),
-					max_folios - nr_folios);
-		err = pin_fd_walk(&walk);
-		if (err) {
-			unpin_folios(folios, nr_folios);
-			return err;
-		}
-
-		if (!nr_folios)
-			*offset = batch[0].offset + offset_in_page(start);
-		for (i = 0; i < walk.nr_ranges; i++)
-			folios[nr_folios++] = batch[i].folio;
-	}
-	return nr_folios;
-}
-EXPORT_SYMBOL_GPL(memfd_pin_folios);

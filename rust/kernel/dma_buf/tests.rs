@@ -157,7 +157,7 @@ fn with_vmap<R>(buf: &DmaBuf, f: impl FnOnce(*mut u8) -> R) -> Result<R> {
 }
 
 #[macros::kunit_tests(rust_dma_buf)]
-mod tests {
+mod kunit {
     use super::*;
 
     #[test]

@@ -5,18 +5,95 @@ use crate::cli::DoctorArgs;
 use crate::context::Context;
 use crate::error::{Outcome, Result};
 use crate::run;
+use crate::sandbox::Sandbox;
 use crate::toolchain::Toolchain;
+use crate::{base, toolchain};
 
-pub fn doctor(ctx: &Context, _: &DoctorArgs) -> Result<Outcome> {
-    println!("{:?}", crate::base::ensure(ctx)?);
-    let t = Toolchain::ensure(ctx)?;
-    println!("{} {}", t.root().display(), t.id);
-    println!(
-        "{}",
-        run::text(
-            t.command(&[(&ctx.repo, "/src")], "sh")
-                .args(["-c", "ls /src; rustc --version; id; pwd; ps ax; env"])
-        )?
+/// Free disk that everything from nothing takes, in GiB.
+const DISK: u64 = 16;
+
+/// The tools that scripts/min-tool-version.sh knows, and how each says its version.
+const TOOLS: [(&str, &str); 5] = [
+    ("llvm", "clang --version"),
+    ("gcc", "gcc --version"),
+    ("rustc", "rustc --version"),
+    ("bindgen", "bindgen --version"),
+    ("binutils", "ld --version"),
+];
+
+pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
+    let mut missing = false;
+    let mut line = |what: &str, state: std::result::Result<String, String>| match state {
+        Ok(text) => println!("ok       {what}: {text}"),
+        Err(text) => {
+            missing = true;
+            println!("missing  {what}: {text}");
+        }
+    };
+
+    let free = ctx.cache.free()? >> 30;
+    let disk = format!("{free} GiB free in {}", ctx.cache.root().display());
+    line("disk", if free >= DISK { Ok(disk) } else { Err(format!("{disk}, {DISK} are needed from nothing")) });
+    line(
+        "right to mount",
+        Sandbox::probe().map(|sandbox| format!("{sandbox:?}")).map_err(|e| e.to_string()),
     );
-    Ok(Outcome::Clean)
+
+    if args.fix {
+        Toolchain::ensure(ctx)?;
+        base::ensure(ctx)?;
+    }
+    let tools = Toolchain::existing(ctx)?;
+    let root = toolchain::root_path(ctx);
+    line(
+        "toolchain",
+        match &tools {
+            Some(tools) => Ok(format!("{} in {}", tools.id, tools.root().display())),
+            None => Err(format!("{}: cargo series doctor --fix makes it", root.display())),
+        },
+    );
+    let base = base::existing(ctx)?;
+    let (name, _) = ctx.config.base();
+    line(
+        "base kernel",
+        match &base {
+            Some(base) => Ok(format!("{name}, tree {}", base.tree)),
+            None => Err(format!("{name}: cargo series doctor --fix fetches it")),
+        },
+    );
+    if let (Some(tools), Some(base)) = (tools, base) {
+        let script = base.git().run(&["show", &format!("{}:scripts/min-tool-version.sh", base.commit)])?;
+        for (tool, version) in TOOLS {
+            let wanted = run::text(tools.command(&[], "sh").args(["-c", &script, "min-tool-version.sh", tool]))?;
+            let have = run::text(tools.command(&[], "sh").args(["-c", version]))?;
+            let have = have.lines().next().unwrap_or("").to_owned();
+            let text = format!("{have} (at least {})", wanted.trim());
+            line(tool, if at_least(&have, wanted.trim()) { Ok(text) } else { Err(text) });
+        }
+    }
+    println!("accelerator: chosen by a bounded boot, and said, when a guest is booted");
+    Ok(if missing { Outcome::Findings } else { Outcome::Clean })
+}
+
+/// Whether the first version number in `text` is `wanted` or newer.
+fn at_least(text: &str, wanted: &str) -> bool {
+    let numbers = |version: &str| -> Vec<u32> {
+        version.split('.').map_while(|part| part.parse().ok()).collect()
+    };
+    text.split(|c: char| !c.is_ascii_digit() && c != '.')
+        .find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()))
+        .is_some_and(|word| numbers(word.trim_end_matches('.')) >= numbers(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::at_least;
+
+    #[test]
+    fn versions() {
+        assert!(at_least("rustc 1.85.1 (4eb161250 2025-03-15)", "1.85.0"));
+        assert!(at_least("Debian clang version 19.1.7 (3+b1)", "15.0.0"));
+        assert!(!at_least("bindgen 0.70.1", "0.71.1"));
+        assert!(!at_least("nothing", "1.0"));
+    }
 }
