@@ -20,7 +20,13 @@ use crate::{base, mirror, worktree};
 const SUBJECT: usize = 75;
 
 /// Tags that somebody has to give; a stack that nobody has submitted has none of them.
-const GIVEN: [&str; 5] = ["Signed-off-by:", "Reviewed-by:", "Acked-by:", "Tested-by:", "Reported-by:"];
+const GIVEN: [&str; 5] = [
+    "Signed-off-by:",
+    "Reviewed-by:",
+    "Acked-by:",
+    "Tested-by:",
+    "Reported-by:",
+];
 
 struct Named {
     path: PathBuf,
@@ -37,13 +43,19 @@ pub fn check(ctx: &Context, args: &CheckArgs) -> Result<Outcome> {
     for part in patches::read(ctx)? {
         for file in part.patches {
             match file.parse() {
-                Ok(patch) => all.push(Named { path: file.path, bytes: file.bytes, patch }),
+                Ok(patch) => all.push(Named {
+                    path: file.path,
+                    bytes: file.bytes,
+                    patch,
+                }),
                 Err(e) => findings.push(e.summary()),
             }
         }
     }
     findings.extend(all.iter().flat_map(|named| {
-        message(&named.patch).into_iter().map(|cause| format!("{}: {cause}", named.path.display()))
+        message(&named.patch)
+            .into_iter()
+            .map(|cause| format!("{}: {cause}", named.path.display()))
     }));
     findings.extend(chain(&all));
     findings.extend(mirrored(ctx, &all)?);
@@ -55,14 +67,21 @@ pub fn check(ctx: &Context, args: &CheckArgs) -> Result<Outcome> {
         println!("{finding}");
     }
     println!("check: {} patches, {} findings", all.len(), findings.len());
-    Ok(if findings.is_empty() { Outcome::Clean } else { Outcome::Findings })
+    Ok(if findings.is_empty() {
+        Outcome::Clean
+    } else {
+        Outcome::Findings
+    })
 }
 
 /// What a maintainer would say about the message at a glance.
 fn message(patch: &Patch) -> Vec<String> {
     let mut causes = Vec::new();
     if !patch.subject.contains(": ") {
-        causes.push(format!("subject {:?} has no subsystem prefix", patch.subject));
+        causes.push(format!(
+            "subject {:?} has no subsystem prefix",
+            patch.subject
+        ));
     }
     if patch.subject.chars().count() > SUBJECT {
         causes.push(format!("subject is longer than {SUBJECT} characters"));
@@ -104,7 +123,10 @@ fn chain(all: &[Named]) -> Vec<String> {
         for diff in &named.patch.diffs {
             let place = named.path.display();
             if diff.new_id.len() < 40 {
-                findings.push(format!("{place}: {}: no whole blob id; write it with cargo series refresh", diff.path));
+                findings.push(format!(
+                    "{place}: {}: no whole blob id; write it with cargo series refresh",
+                    diff.path
+                ));
             }
             match blobs.get(diff.path.as_str()) {
                 Some(&before) if before != diff.old_id => findings.push(format!(
@@ -116,7 +138,10 @@ fn chain(all: &[Named]) -> Vec<String> {
             if diff.kind == Change::Add {
                 added.insert(&diff.path);
             } else if added.contains(diff.path.as_str()) {
-                findings.push(format!("{place}: changes {}, which an earlier patch adds", diff.path));
+                findings.push(format!(
+                    "{place}: changes {}, which an earlier patch adds",
+                    diff.path
+                ));
             }
             blobs.insert(&diff.path, &diff.new_id);
         }
@@ -131,7 +156,10 @@ fn mirrored(ctx: &Context, all: &[Named]) -> Result<Vec<String>> {
     let git = Git::at(&ctx.repo);
     for (path, id) in &added {
         if !ctx.repo.join(path).is_file() {
-            findings.push(format!("{}: the patches add it, and it is not here", path.display()));
+            findings.push(format!(
+                "{}: the patches add it, and it is not here",
+                path.display()
+            ));
         } else if git.run(&["hash-object", "--no-filters", "--", &path.to_string_lossy()])? != *id {
             findings.push(format!("{}: is not what the patches add", path.display()));
         }
@@ -142,7 +170,9 @@ fn mirrored(ctx: &Context, all: &[Named]) -> Result<Vec<String>> {
         }
     }
     if !findings.is_empty() {
-        findings.push("mend: cargo series refresh writes the mirrored files from the worktree".to_owned());
+        findings.push(
+            "mend: cargo series refresh writes the mirrored files from the worktree".to_owned(),
+        );
     }
     Ok(findings)
 }
@@ -155,18 +185,30 @@ fn checkpatch(ctx: &Context, all: &[Named]) -> Result<Vec<String>> {
     let step = progress::step("checkpatch");
     let mut findings = Vec::new();
     for named in all {
-        let file = tempfile::Builder::new().suffix(".patch").tempfile().at("temporary file")?;
+        let file = tempfile::Builder::new()
+            .suffix(".patch")
+            .tempfile()
+            .at("temporary file")?;
         std::fs::write(file.path(), &named.bytes).at(file.path())?;
         let mut command = toolchain.command(&[(&tree, "/src"), (file.path(), "/patch")], "perl");
-        command.args(["/src/scripts/checkpatch.pl", "--root=/src", "--strict", "--codespell", "--terse", "--no-summary"]);
+        command.args([
+            "/src/scripts/checkpatch.pl",
+            "--root=/src",
+            "--strict",
+            "--codespell",
+            "--terse",
+            "--no-summary",
+        ]);
         command.args(["--ignore", "MISSING_SIGN_OFF,FILE_PATH_CHANGES", "/patch"]);
         let output = run::capture(&mut command)?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaints = said.lines().filter(|line| line.starts_with("/patch:"));
         let before = findings.len();
-        findings.extend(complaints.map(|line| line.replacen("/patch", &named.path.to_string_lossy(), 1)));
+        findings.extend(
+            complaints.map(|line| line.replacen("/patch", &named.path.to_string_lossy(), 1)),
+        );
         if !output.status.success() && findings.len() == before {
-            run::succeed(&mut command, output)?;
+            run::succeed(&command, output)?;
         }
     }
     step.done();
@@ -179,15 +221,31 @@ mod tests {
     use crate::patches::FileDiff;
 
     fn patch(subject: &str, body: &str) -> Patch {
-        Patch { subject: subject.to_owned(), from: String::new(), body: body.to_owned(), diffs: Vec::new() }
+        Patch {
+            subject: subject.to_owned(),
+            body: body.to_owned(),
+            diffs: Vec::new(),
+        }
     }
 
     fn diff(path: &str, old: char, new: char, kind: Change) -> FileDiff {
-        FileDiff { path: path.to_owned(), old_id: old.to_string().repeat(40), new_id: new.to_string().repeat(40), kind }
+        FileDiff {
+            path: path.to_owned(),
+            old_id: old.to_string().repeat(40),
+            new_id: new.to_string().repeat(40),
+            kind,
+        }
     }
 
     fn named(diffs: Vec<FileDiff>) -> Named {
-        Named { path: PathBuf::from("p"), bytes: Vec::new(), patch: Patch { diffs, ..patch("a: b", "why") } }
+        Named {
+            path: PathBuf::from("p"),
+            bytes: Vec::new(),
+            patch: Patch {
+                diffs,
+                ..patch("a: b", "why")
+            },
+        }
     }
 
     #[test]
@@ -203,14 +261,20 @@ mod tests {
         ] {
             assert_eq!(message(&patch(subject, body)).len(), 1, "{subject}");
         }
-        assert_eq!(message(&patch(&format!("mm: {}", "x".repeat(80)), "why")).len(), 1);
+        assert_eq!(
+            message(&patch(&format!("mm: {}", "x".repeat(80)), "why")).len(),
+            1
+        );
     }
 
     #[test]
     fn a_broken_chain_is_found() {
         let add = || named(vec![diff("old.c", 'a', 'b', Change::Modify)]);
         assert!(chain(&[add(), named(vec![diff("old.c", 'b', 'c', Change::Modify)])]).is_empty());
-        assert_eq!(chain(&[add(), named(vec![diff("old.c", 'x', 'c', Change::Modify)])]).len(), 1);
+        assert_eq!(
+            chain(&[add(), named(vec![diff("old.c", 'x', 'c', Change::Modify)])]).len(),
+            1
+        );
     }
 
     #[test]

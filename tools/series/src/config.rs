@@ -63,12 +63,6 @@ pub struct GitSource {
 pub struct Part {
     /// The folder under patches/.
     pub dir: String,
-    pub title: String,
-    /// Mailing lists that the part is sent to.
-    #[serde(default)]
-    pub to: Vec<String>,
-    #[serde(default)]
-    pub cc: Vec<String>,
 }
 
 impl Config {

@@ -33,10 +33,19 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
 
     let free = ctx.cache.free()? >> 30;
     let disk = format!("{free} GiB free in {}", ctx.cache.root().display());
-    line("disk", if free >= DISK { Ok(disk) } else { Err(format!("{disk}, {DISK} are needed from nothing")) });
+    line(
+        "disk",
+        if free >= DISK {
+            Ok(disk)
+        } else {
+            Err(format!("{disk}, {DISK} are needed from nothing"))
+        },
+    );
     line(
         "right to mount",
-        Sandbox::probe().map(|sandbox| format!("{sandbox:?}")).map_err(|e| e.to_string()),
+        Sandbox::probe()
+            .map(|sandbox| format!("{sandbox:?}"))
+            .map_err(|e| e.to_string()),
     );
 
     if args.fix {
@@ -49,7 +58,10 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
         "toolchain",
         match &tools {
             Some(tools) => Ok(format!("{} in {}", tools.id, tools.root().display())),
-            None => Err(format!("{}: cargo series doctor --fix makes it", root.display())),
+            None => Err(format!(
+                "{}: cargo series doctor --fix makes it",
+                root.display()
+            )),
         },
     );
     let base = base::existing(ctx)?;
@@ -62,23 +74,45 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
         },
     );
     if let (Some(tools), Some(base)) = (tools, base) {
-        let script = base.git().run(&["show", &format!("{}:scripts/min-tool-version.sh", base.commit)])?;
+        let script = base.git().run(&[
+            "show",
+            &format!("{}:scripts/min-tool-version.sh", base.commit),
+        ])?;
         for (tool, version) in TOOLS {
-            let wanted = run::text(tools.command(&[], "sh").args(["-c", &script, "min-tool-version.sh", tool]))?;
+            let wanted = run::text(tools.command(&[], "sh").args([
+                "-c",
+                &script,
+                "min-tool-version.sh",
+                tool,
+            ]))?;
             let have = run::text(tools.command(&[], "sh").args(["-c", version]))?;
             let have = have.lines().next().unwrap_or("").to_owned();
             let text = format!("{have} (at least {})", wanted.trim());
-            line(tool, if at_least(&have, wanted.trim()) { Ok(text) } else { Err(text) });
+            line(
+                tool,
+                if at_least(&have, wanted.trim()) {
+                    Ok(text)
+                } else {
+                    Err(text)
+                },
+            );
         }
     }
     println!("accelerator: chosen by a bounded boot, and said, when a guest is booted");
-    Ok(if missing { Outcome::Findings } else { Outcome::Clean })
+    Ok(if missing {
+        Outcome::Findings
+    } else {
+        Outcome::Clean
+    })
 }
 
 /// Whether the first version number in `text` is `wanted` or newer.
 fn at_least(text: &str, wanted: &str) -> bool {
     let numbers = |version: &str| -> Vec<u32> {
-        version.split('.').map_while(|part| part.parse().ok()).collect()
+        version
+            .split('.')
+            .map_while(|part| part.parse().ok())
+            .collect()
     };
     text.split(|c: char| !c.is_ascii_digit() && c != '.')
         .find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()))

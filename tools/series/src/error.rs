@@ -16,8 +16,6 @@ pub enum Kind {
     Config = 2,
     /// The machine lacks something: a program, disk, network, a right.
     Environment = 3,
-    /// Something was asked for and not run.
-    NotRun = 4,
 }
 
 /// How a command that did not fail ended.
@@ -79,10 +77,6 @@ impl Error {
         Self::new(Kind::Environment, place, cause)
     }
 
-    pub fn not_run(place: impl fmt::Display, cause: impl fmt::Display) -> Self {
-        Self::new(Kind::NotRun, place, cause)
-    }
-
     /// Adds lines that are shown indented below the cause, such as a log's end.
     pub fn detail(mut self, text: impl fmt::Display) -> Self {
         let text = text.to_string();
@@ -94,10 +88,6 @@ impl Error {
     pub fn mend(mut self, action: impl fmt::Display) -> Self {
         self.0.mend.push(action.to_string());
         self
-    }
-
-    pub fn kind(&self) -> Kind {
-        self.0.kind
     }
 
     pub fn exit_code(&self) -> u8 {

@@ -110,7 +110,6 @@ pub enum Change {
 #[derive(Debug, Clone)]
 pub struct Patch {
     pub subject: String,
-    pub from: String,
     /// The message below the subject, without the diffstat.
     pub body: String,
     pub diffs: Vec<FileDiff>,
@@ -146,7 +145,7 @@ fn parse(text: &str) -> Result<Patch, String> {
             .to_owned(),
         None => subject,
     };
-    let from = header("From:").ok_or("no From: header")?;
+    header("From:").ok_or("no From: header")?;
     let (message, diff) = match rest.find("diff --git ") {
         Some(at) if at == 0 || rest.as_bytes()[at - 1] == b'\n' => rest.split_at(at),
         _ => match rest.find("\ndiff --git ") {
@@ -162,7 +161,6 @@ fn parse(text: &str) -> Result<Patch, String> {
         .to_owned();
     Ok(Patch {
         subject,
-        from,
         body: body
             .strip_prefix("---\n")
             .map_or(body.clone(), |_| String::new()),
@@ -254,7 +252,6 @@ index 78981922613b2afb6025042ff6bd878ac1994e85..61780798228d17af2d34fce4cfbdf355
             patch.subject,
             "mm: a subject that is long enough for the header to be folded"
         );
-        assert_eq!(patch.from, "A <a@b>");
         assert_eq!(patch.body, "Why.\n\n diff --git in the message is no diff");
         let kinds: Vec<(&str, Change)> = patch
             .diffs

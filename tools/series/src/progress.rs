@@ -53,10 +53,6 @@ impl Step {
         }
     }
 
-    pub fn elapsed(&self) -> Duration {
-        self.start.elapsed()
-    }
-
     pub fn done(self) {
         self.end("done");
     }

@@ -109,13 +109,14 @@ fn verb(args: &RefreshArgs, verb: &str) -> String {
 /// Applies what was formatted: it must lead to the very tree that the worktree has.
 fn prove(git: &Git, base: &Base, new: &[PartFiles]) -> Result<()> {
     let tree = stack::tree_of(git, "HEAD")?;
-    let made = stack::prove(base, new)?;
-    if made == tree {
-        return Ok(());
-    }
+    let cause = match stack::prove(base, new) {
+        Ok(made) if made == tree => return Ok(()),
+        Ok(_) => "the patches lead to another tree".to_owned(),
+        Err(e) => e.summary(),
+    };
     Err(Error::finding(
         git.dir().display(),
-        "its commits do not survive as mails: the patches lead to another tree",
+        format!("its commits do not survive as mails: {cause}"),
     )
     .mend("look for commit messages with a line that starts with \"---\" or \"diff --git\""))
 }

@@ -35,7 +35,11 @@ pub fn choose(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<A
         }
     };
     progress::note(format_args!("accelerator: {reason}"));
-    Ok(if reason.starts_with("KVM") { Accel::Kvm } else { Accel::Tcg })
+    Ok(if reason.starts_with("KVM") {
+        Accel::Kvm
+    } else {
+        Accel::Tcg
+    })
 }
 
 fn probe(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<String> {

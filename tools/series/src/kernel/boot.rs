@@ -39,7 +39,13 @@ pub struct TestResult {
 impl Run {
     pub fn verdict(&self, test: &str, case: &str) -> Option<Verdict> {
         let result = self.results.iter().find(|result| result.test == test)?;
-        Some(result.cases.iter().find(|found| found.name == case)?.verdict)
+        Some(
+            result
+                .cases
+                .iter()
+                .find(|found| found.name == case)?
+                .verdict,
+        )
     }
 
     pub fn cases(&self) -> impl Iterator<Item = (&str, &Case)> {
@@ -88,7 +94,15 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
     let name = column(args);
     let mut outcome = Outcome::Clean;
     for _ in 0..args.repeat {
-        let run = tests(ctx, &toolchain, &kernel, &name, &Source::tip(&stack), &ctx.config.kernel.tests, args)?;
+        let run = tests(
+            ctx,
+            &toolchain,
+            &kernel,
+            &name,
+            &Source::tip(&stack),
+            &ctx.config.kernel.tests,
+            args,
+        )?;
         println!("{}", table::render(&[&run]));
         outcome = outcome.and(judge(&run));
     }
@@ -101,7 +115,11 @@ fn column(args: &BootArgs) -> String {
         (_, Some(n)) => format!("patch {n}"),
         _ => "tip".to_owned(),
     };
-    let driver = if args.image.base { "c" } else { build::driver_name(args.image.driver) };
+    let driver = if args.image.base {
+        "c"
+    } else {
+        build::driver_name(args.image.driver)
+    };
     format!("{sources}+{driver}")
 }
 
@@ -111,10 +129,17 @@ fn judge(run: &Run) -> Outcome {
     for trouble in &troubles {
         println!("{trouble}");
     }
-    let count = |wanted: Verdict| run.cases().filter(|(_, case)| case.verdict == wanted).count();
+    let count = |wanted: Verdict| {
+        run.cases()
+            .filter(|(_, case)| case.verdict == wanted)
+            .count()
+    };
     let failed = count(Verdict::Fail) + count(Verdict::CutOff) + troubles.len();
     let skipped = count(Verdict::Skip);
-    println!("{} passed, {failed} failed, {skipped} skipped", count(Verdict::Pass));
+    println!(
+        "{} passed, {failed} failed, {skipped} skipped",
+        count(Verdict::Pass)
+    );
     if failed > 0 {
         println!("console: {}", run.console_log.display());
         Outcome::Findings
@@ -137,7 +162,11 @@ pub fn tests(
 ) -> Result<Run> {
     let initrd = guest::with_tests(ctx, toolchain, programs, tests)?;
     let accel = accel::choose(ctx, toolchain, kernel)?;
-    let logs = ctx.cache.dir(format!("log/boot/{}-{}", name.replace(' ', "-"), kernel.key))?;
+    let logs = ctx.cache.dir(format!(
+        "log/boot/{}-{}",
+        name.replace(' ', "-"),
+        kernel.key
+    ))?;
     let step = progress::step(format_args!("booting {name}"));
     let ran = Guest {
         image: &kernel.image,
@@ -183,26 +212,48 @@ fn results(text: &str, tests: &[GuestTest]) -> Vec<TestResult> {
             let all_pass = cases.iter().all(|case| case.verdict == Verdict::Pass);
             if all_pass && status != "0" {
                 cases.push(Case {
-                    name: format!("exit status {}", if status.is_empty() { "missing" } else { status }),
+                    name: format!(
+                        "exit status {}",
+                        if status.is_empty() { "missing" } else { status }
+                    ),
                     verdict: Verdict::Fail,
                     reason: String::new(),
                 });
             }
-            TestResult { test: test.name.clone(), cases }
+            TestResult {
+                test: test.name.clone(),
+                cases,
+            }
         })
         .collect()
 }
 
 /// Anybody's initramfs, or a shell: the console is standard output.
-fn interactive(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel, args: &BootArgs) -> Result<Outcome> {
+fn interactive(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    kernel: &Kernel,
+    args: &BootArgs,
+) -> Result<Outcome> {
     let initrd = match &args.initrd {
-        Some(file) => file.canonicalize().map_err(|e| Error::config(file.display(), e))?,
+        Some(file) => file
+            .canonicalize()
+            .map_err(|e| Error::config(file.display(), e))?,
         None => {
             let stack = stack::ensure(ctx)?;
-            guest::with_tests(ctx, toolchain, &Source::tip(&stack), &ctx.config.kernel.tests)?
+            guest::with_tests(
+                ctx,
+                toolchain,
+                &Source::tip(&stack),
+                &ctx.config.kernel.tests,
+            )?
         }
     };
-    let accel = if args.icount { accel::Accel::Tcg } else { accel::choose(ctx, toolchain, kernel)? };
+    let accel = if args.icount {
+        accel::Accel::Tcg
+    } else {
+        accel::choose(ctx, toolchain, kernel)?
+    };
     let mut append = args.append.clone().unwrap_or_default();
     if args.shell {
         append = format!("series.shell {append}");
@@ -217,7 +268,9 @@ fn interactive(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel, args: &Boo
             accel,
             icount: args.icount,
             timeout: args.timeout.map_or(Duration::MAX, Duration::from_secs),
-            logs: &ctx.cache.dir(format!("log/boot/own-{}", std::process::id()))?,
+            logs: &ctx
+                .cache
+                .dir(format!("log/boot/own-{}", std::process::id()))?,
             interactive: true,
         }
         .run(toolchain)?;
@@ -263,7 +316,11 @@ mod tests {
     }
 
     fn verdicts(text: &str, cases: usize) -> Vec<Verdict> {
-        results(text, &[test("a", cases)])[0].cases.iter().map(|case| case.verdict).collect()
+        results(text, &[test("a", cases)])[0]
+            .cases
+            .iter()
+            .map(|case| case.verdict)
+            .collect()
     }
 
     #[test]

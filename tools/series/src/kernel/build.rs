@@ -140,11 +140,12 @@ impl Make<'_> {
             return Ok(());
         }
         let log = fs::read(self.log).at(self.log)?;
-        Err(
-            Error::finding("kernel build", format!("make {} failed", arguments.join(" ")))
-                .detail(first_errors(&String::from_utf8_lossy(&log)))
-                .mend(format!("read {}", self.log.display())),
+        Err(Error::finding(
+            "kernel build",
+            format!("make {} failed", arguments.join(" ")),
         )
+        .detail(first_errors(&String::from_utf8_lossy(&log)))
+        .mend(format!("read {}", self.log.display())))
     }
 
     fn configure(&self, fragment: &str) -> Result<()> {
@@ -157,10 +158,7 @@ impl Make<'_> {
         if !dropped.is_empty() {
             return Err(Error::finding(
                 "kernel configuration",
-                format!(
-                    "asked for and dropped by Kconfig: {}",
-                    dropped.join(", ")
-                ),
+                format!("asked for and dropped by Kconfig: {}", dropped.join(", ")),
             )
             .mend("see what the symbols depend on, and add that to tools/series/data/config"));
         }

@@ -84,11 +84,12 @@ fn packed(
     }
     let busybox = toolchain.root().join("bin/busybox");
     fs::copy(&busybox, guest.join("bin/busybox")).map_err(|e| {
-        Error::environment(busybox.display(), e).mend("install busybox-static, or leave out --toolchain host")
+        Error::environment(busybox.display(), e)
+            .mend("install busybox-static, or leave out --toolchain host")
     })?;
     for applet in [
-        "sh", "mount", "mkdir", "stty", "echo", "grep", "setsid", "cttyhack", "poweroff", "cat", "ls", "dmesg",
-        "mkswap", "swapon", "swapoff",
+        "sh", "mount", "mkdir", "stty", "echo", "grep", "setsid", "cttyhack", "poweroff", "cat",
+        "ls", "dmesg", "mkswap", "swapon", "swapoff",
     ] {
         std::os::unix::fs::symlink("busybox", guest.join("bin").join(applet)).at(guest)?;
     }

@@ -32,10 +32,7 @@ pub fn parse(text: &str) -> Vec<Case> {
         } else if let Some((ok, number, rest)) = result(body) {
             open(&mut levels, depth);
             // The subtests of this result are complete.
-            let children: Vec<Case> = levels
-                .drain(depth + 1..)
-                .flat_map(Level::finish)
-                .collect();
+            let children: Vec<Case> = levels.drain(depth + 1..).flat_map(Level::finish).collect();
             levels[depth].add(ok, number, rest, children);
         }
     }
@@ -72,7 +69,11 @@ impl Level {
             self.cases.push(Case {
                 name,
                 verdict,
-                reason: if verdict == Verdict::Skip { directive.to_owned() } else { String::new() },
+                reason: if verdict == Verdict::Skip {
+                    directive.to_owned()
+                } else {
+                    String::new()
+                },
             });
             return;
         }
@@ -83,7 +84,11 @@ impl Level {
         }
         // A suite that fails although its cases pass says so itself.
         if verdict == Verdict::Fail && !blamed {
-            self.cases.push(Case { name, verdict, reason: String::new() });
+            self.cases.push(Case {
+                name,
+                verdict,
+                reason: String::new(),
+            });
         }
     }
 
@@ -112,11 +117,18 @@ fn result(line: &str) -> Option<(bool, usize, &str)> {
         None => (true, line.strip_prefix("ok ")?),
     };
     let (number, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-    Some((ok, number.parse().ok()?, rest.strip_prefix("- ").unwrap_or(rest)))
+    Some((
+        ok,
+        number.parse().ok()?,
+        rest.strip_prefix("- ").unwrap_or(rest),
+    ))
 }
 
 fn split_directive(rest: &str) -> (&str, &str) {
-    match rest.split_once(" # ").or_else(|| rest.strip_prefix("# ").map(|d| ("", d))) {
+    match rest
+        .split_once(" # ")
+        .or_else(|| rest.strip_prefix("# ").map(|d| ("", d)))
+    {
         Some((name, directive)) => (name.trim(), directive.trim()),
         None => (rest.trim(), ""),
     }
@@ -129,7 +141,11 @@ fn tidy(name: &str, number: usize) -> String {
             return inner.trim_end_matches(']').to_owned();
         }
     }
-    if name.is_empty() { format!("case {number}") } else { name.to_owned() }
+    if name.is_empty() {
+        format!("case {number}")
+    } else {
+        name.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -137,11 +153,17 @@ mod tests {
     use super::*;
 
     fn short(text: &str) -> Vec<(String, Verdict)> {
-        parse(text).into_iter().map(|case| (case.name, case.verdict)).collect()
+        parse(text)
+            .into_iter()
+            .map(|case| (case.name, case.verdict))
+            .collect()
     }
 
     fn expect(names: &[(&str, Verdict)]) -> Vec<(String, Verdict)> {
-        names.iter().map(|(name, verdict)| ((*name).to_owned(), *verdict)).collect()
+        names
+            .iter()
+            .map(|(name, verdict)| ((*name).to_owned(), *verdict))
+            .collect()
     }
 
     #[test]
@@ -150,7 +172,11 @@ mod tests {
             # x.c:5:D2: Expected 0\nnot ok 2 data.D2\nok 3 data.D3 # SKIP no swap\n# PASSED: 1 / 3\n";
         assert_eq!(
             short(text),
-            expect(&[("data.D1", Verdict::Pass), ("data.D2", Verdict::Fail), ("data.D3", Verdict::Skip)])
+            expect(&[
+                ("data.D1", Verdict::Pass),
+                ("data.D2", Verdict::Fail),
+                ("data.D3", Verdict::Skip)
+            ])
         );
         assert_eq!(parse(text)[2].reason, "SKIP no swap");
     }
@@ -158,14 +184,21 @@ mod tests {
     #[test]
     fn names_do_not_change_with_the_verdict() {
         let text = "1..2\nok 1 drivers/dma-buf/udmabuf: [PASS,test-1]\nnot ok 2 drivers/dma-buf/udmabuf: [FAIL,test-2]\n";
-        assert_eq!(short(text), expect(&[("test-1", Verdict::Pass), ("test-2", Verdict::Fail)]));
+        assert_eq!(
+            short(text),
+            expect(&[("test-1", Verdict::Pass), ("test-2", Verdict::Fail)])
+        );
     }
 
     #[test]
     fn a_program_that_dies_leaves_cases_cut_off() {
         assert_eq!(
             short("TAP version 13\n1..3\nok 1 a\nSegmentation fault\n"),
-            expect(&[("a", Verdict::Pass), ("case 2", Verdict::CutOff), ("case 3", Verdict::CutOff)])
+            expect(&[
+                ("a", Verdict::Pass),
+                ("case 2", Verdict::CutOff),
+                ("case 3", Verdict::CutOff)
+            ])
         );
     }
 
@@ -181,7 +214,10 @@ mod tests {
     #[test]
     fn a_suite_can_fail_by_itself() {
         let text = "1..1\n    1..1\n    ok 1 one\nnot ok 1 suite\n";
-        assert_eq!(short(text), expect(&[("suite.one", Verdict::Pass), ("suite", Verdict::Fail)]));
+        assert_eq!(
+            short(text),
+            expect(&[("suite.one", Verdict::Pass), ("suite", Verdict::Fail)])
+        );
     }
 
     #[test]

@@ -59,7 +59,13 @@ impl Guest<'_> {
         arguments.extend(["-rtc", "base=2026-11-15T00:00:00,clock=vm"]);
         match (self.icount, self.accel) {
             (true, _) => arguments.extend([
-                "-accel", "tcg", "-icount", "shift=0,sleep=off", "-smp", "1", "-cpu",
+                "-accel",
+                "tcg",
+                "-icount",
+                "shift=0,sleep=off",
+                "-smp",
+                "1",
+                "-cpu",
                 "max,-rdrand,-rdseed",
             ]),
             (false, Accel::Kvm) => {
@@ -90,11 +96,19 @@ impl Guest<'_> {
         let results = self.logs.join("results.log");
         File::create(&results).at(&results)?;
         let mut command = toolchain.command(
-            &[(place, "/kernel"), (self.initrd, "/initrd"), (self.logs, "/out")],
+            &[
+                (place, "/kernel"),
+                (self.initrd, "/initrd"),
+                (self.logs, "/out"),
+            ],
             "qemu-system-x86_64",
         );
         command.args(self.arguments());
-        command.stdin(if self.interactive { Stdio::inherit() } else { Stdio::null() });
+        command.stdin(if self.interactive {
+            Stdio::inherit()
+        } else {
+            Stdio::null()
+        });
         let child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -120,7 +134,9 @@ impl Guest<'_> {
         let start = Instant::now();
         let mut hang = false;
         let status = loop {
-            let ended = child.try_wait().map_err(|e| Error::environment("qemu", e))?;
+            let ended = child
+                .try_wait()
+                .map_err(|e| Error::environment("qemu", e))?;
             if let Some(status) = ended {
                 break status;
             }
@@ -130,7 +146,10 @@ impl Guest<'_> {
             }
             thread::sleep(Duration::from_millis(50));
         };
-        let console = console.join().expect("copying does not panic").at(&console_log)?;
+        let console = console
+            .join()
+            .expect("copying does not panic")
+            .at(&console_log)?;
         let complaints = complaints.join().expect("reading does not panic");
         let console = String::from_utf8_lossy(&console).into_owned();
         let end = if hang {
@@ -201,7 +220,12 @@ mod tests {
     #[test]
     fn counting_instructions_is_deterministic() {
         let line = guest(true).join(" ");
-        for part in ["-icount shift=0,sleep=off -smp 1", "nokaslr", "-rdrand", "-rtc base="] {
+        for part in [
+            "-icount shift=0,sleep=off -smp 1",
+            "nokaslr",
+            "-rdrand",
+            "-rtc base=",
+        ] {
             assert!(line.contains(part), "{part} in {line}");
         }
         assert!(!guest(false).join(" ").contains("nokaslr"));

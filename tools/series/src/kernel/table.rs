@@ -27,7 +27,12 @@ pub fn render(runs: &[&Run]) -> String {
         }
     }
     let name = |row: &(&str, &str)| format!("{}: {}", row.0, row.1);
-    let width = rows.iter().map(|row| name(row).len()).max().unwrap_or(0).max(4);
+    let width = rows
+        .iter()
+        .map(|row| name(row).len())
+        .max()
+        .unwrap_or(0)
+        .max(4);
     let mut text = format!("{:width$}", "test");
     for run in runs {
         text += &format!("  {:>12}", run.name);

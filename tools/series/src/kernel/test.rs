@@ -61,7 +61,12 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     own_tests(ctx, &mut tally);
     let toolchain = Toolchain::ensure(ctx)?;
     let stack = stack::ensure(ctx)?;
-    let checked = check::check(ctx, &CheckArgs { no_checkpatch: false });
+    let checked = check::check(
+        ctx,
+        &CheckArgs {
+            no_checkpatch: false,
+        },
+    );
     tally.result(
         "check: patches, messages and mirrored files",
         &checked.and_then(|outcome| match outcome {
@@ -92,7 +97,11 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     }
     let tally = session.tally;
     println!("{} passed, {} failed", tally.passed, tally.failed);
-    Ok(if tally.failed == 0 { Outcome::Clean } else { Outcome::Findings })
+    Ok(if tally.failed == 0 {
+        Outcome::Clean
+    } else {
+        Outcome::Findings
+    })
 }
 
 /// The tool's own tests, counted one by one.
@@ -131,7 +140,10 @@ fn count_cargo(text: &str) -> (usize, usize) {
     text.lines()
         .filter(|line| line.starts_with("test result:"))
         .fold((0, 0), |(passed, failed), line| {
-            (passed + number(line, " passed"), failed + number(line, " failed"))
+            (
+                passed + number(line, " passed"),
+                failed + number(line, " failed"),
+            )
         })
 }
 
@@ -146,16 +158,23 @@ fn boot_args() -> BootArgs {
 
 impl Session<'_> {
     fn in_time(&mut self, what: &str) -> bool {
-        let late = self.deadline.is_some_and(|deadline| Instant::now() > deadline);
+        let late = self
+            .deadline
+            .is_some_and(|deadline| Instant::now() > deadline);
         if late {
-            self.tally.fail(format_args!("{what}: NOT RUN, the budget is spent"));
+            self.tally
+                .fail(format_args!("{what}: NOT RUN, the budget is spent"));
         }
         !late
     }
 
     /// Every patch is built, the end of every part is booted; under --full every patch with either driver.
     fn walk(&mut self, full: bool) -> Result<()> {
-        let drivers: &[Driver] = if full { &[Driver::C, Driver::Rust] } else { &[Driver::Rust] };
+        let drivers: &[Driver] = if full {
+            &[Driver::C, Driver::Rust]
+        } else {
+            &[Driver::Rust]
+        };
         let ends = part_ends(&self.stack);
         for n in 1..=self.stack.commits.len() {
             self.patch(n, drivers, full || ends.contains(&n))?;
@@ -171,7 +190,8 @@ impl Session<'_> {
                 continue;
             }
             let kernel = self.kernel(&source, driver);
-            self.tally.result(&what, &kernel.as_ref().map(|_| ()).map_err(clone));
+            self.tally
+                .result(&what, &kernel.as_ref().map(|_| ()).map_err(clone));
             if let (Ok(kernel), true) = (kernel, boot) {
                 let name = format!("patch {n}+{}", build::driver_name(driver));
                 let tests = existing(self.ctx, &self.stack, n);
@@ -197,8 +217,22 @@ impl Session<'_> {
         Ok(kernel)
     }
 
-    fn boot(&self, kernel: &Kernel, name: &str, programs: &Source, tests: &[GuestTest]) -> Result<Run> {
-        boot::tests(self.ctx, &self.toolchain, kernel, name, programs, tests, &boot_args())
+    fn boot(
+        &self,
+        kernel: &Kernel,
+        name: &str,
+        programs: &Source,
+        tests: &[GuestTest],
+    ) -> Result<Run> {
+        boot::tests(
+            self.ctx,
+            &self.toolchain,
+            kernel,
+            name,
+            programs,
+            tests,
+            &boot_args(),
+        )
     }
 
     /// Every case passes and the kernel does not complain.
@@ -207,7 +241,11 @@ impl Session<'_> {
             let what = format!("{}: {test}: {}", run.name, case.name);
             match case.verdict {
                 Verdict::Pass => self.tally.pass(what),
-                verdict => self.tally.fail(format_args!("{what}: {} {}", table::word(verdict), case.reason)),
+                verdict => self.tally.fail(format_args!(
+                    "{what}: {} {}",
+                    table::word(verdict),
+                    case.reason
+                )),
             }
         }
         for trouble in run.troubles() {
@@ -260,8 +298,15 @@ impl Session<'_> {
             match (must_fail, case.verdict) {
                 (true, Verdict::Fail) => self.tally.pass(format_args!("{what} fails, as it must")),
                 (false, Verdict::Pass) => self.tally.pass(what),
-                (true, verdict) => self.tally.fail(format_args!("{what}: {} instead of a failure", table::word(verdict))),
-                (false, verdict) => self.tally.fail(format_args!("{what}: {} {}", table::word(verdict), case.reason)),
+                (true, verdict) => self.tally.fail(format_args!(
+                    "{what}: {} instead of a failure",
+                    table::word(verdict)
+                )),
+                (false, verdict) => self.tally.fail(format_args!(
+                    "{what}: {} {}",
+                    table::word(verdict),
+                    case.reason
+                )),
             }
         }
         for trouble in run.troubles() {
@@ -272,7 +317,11 @@ impl Session<'_> {
 
 /// The last patch of each part, counted from 1.
 fn part_ends(stack: &Stack) -> Vec<usize> {
-    let parts: Vec<&str> = stack.commits.iter().map(|patch| patch.part.as_str()).collect();
+    let parts: Vec<&str> = stack
+        .commits
+        .iter()
+        .map(|patch| patch.part.as_str())
+        .collect();
     (1..=parts.len())
         .filter(|&n| n == parts.len() || parts[n - 1] != parts[n])
         .collect()
@@ -282,10 +331,23 @@ fn part_ends(stack: &Stack) -> Vec<usize> {
 fn existing(ctx: &Context, stack: &Stack, n: usize) -> Vec<GuestTest> {
     let commit = &stack.commits[n - 1].id;
     let there = |test: &GuestTest| {
-        let path = format!("{commit}:tools/testing/selftests/{}/{}.c", test.dir, test.program);
-        stack.base.git().test(&["cat-file", "-e", &path]).unwrap_or(false)
+        let path = format!(
+            "{commit}:tools/testing/selftests/{}/{}.c",
+            test.dir, test.program
+        );
+        stack
+            .base
+            .git()
+            .test(&["cat-file", "-e", &path])
+            .unwrap_or(false)
     };
-    ctx.config.kernel.tests.iter().filter(|test| there(test)).cloned().collect()
+    ctx.config
+        .kernel
+        .tests
+        .iter()
+        .filter(|test| there(test))
+        .cloned()
+        .collect()
 }
 
 /// Errors are shown where they happen and counted elsewhere.

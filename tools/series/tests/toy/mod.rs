@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A toy kernel, a toy repository of patches on it, and a cache, all in one temporary folder.
 
+// Each test program uses its own share of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,11 +30,9 @@ git = "KERNEL"
 
 [[parts]]
 dir = "1-fixes"
-title = "fixes"
 
 [[parts]]
 dir = "2-feature"
-title = "a feature"
 "#;
 
 impl Toy {
