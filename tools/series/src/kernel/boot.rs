@@ -191,7 +191,7 @@ pub fn tests(
 }
 
 /// The results channel as verdicts: a test that says too little, or ends badly, gets a case that failed.
-fn results(text: &str, tests: &[GuestTest]) -> Vec<TestResult> {
+pub(super) fn results(text: &str, tests: &[GuestTest]) -> Vec<TestResult> {
     let text = text.replace('\r', "");
     tests
         .iter()

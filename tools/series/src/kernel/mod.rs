@@ -8,6 +8,8 @@ mod guest;
 mod kconfig;
 mod ktap;
 mod qemu;
+#[cfg(test)]
+mod replay;
 mod splat;
 mod table;
 mod test;

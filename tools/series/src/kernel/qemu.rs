@@ -117,7 +117,7 @@ impl Guest<'_> {
         self.watch(child, &results)
     }
 
-    fn watch(&self, mut child: Child, results: &Path) -> Result<Ran> {
+    pub(super) fn watch(&self, mut child: Child, results: &Path) -> Result<Ran> {
         let console_log = self.logs.join("console.log");
         let log = File::create(&console_log).at(&console_log)?;
         let mut out = child.stdout.take().expect("stdout was piped");

@@ -4,7 +4,7 @@
 /// One complaint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Splat {
-    /// The test that ran, or "boot".
+    /// The test that ran, "after" the one before, or "boot".
     pub test: String,
     pub line: String,
 }
@@ -28,7 +28,9 @@ const SIGNS: [&str; 15] = [
 ];
 
 /// Lines that look like a complaint and are none.
-const HARMLESS: [&str; 6] = [
+const HARMLESS: [&str; 7] = [
+    // The end of a complaint that was found already.
+    "---[ end ",
     "kmemleak: Kernel memory leak detector initialized",
     "kmemleak: Automatic memory scanning thread started",
     "DMA-API: preallocated",
@@ -44,6 +46,8 @@ pub fn find(console: &str) -> Vec<Splat> {
     for line in console.lines().map(|line| line.trim_end_matches('\r')) {
         if let Some((_, word)) = line.split_once("series: begin ") {
             word.clone_into(&mut test);
+        } else if let Some((_, word)) = line.split_once("series: end ") {
+            test = format!("after {}", word.split(' ').next().unwrap_or(word));
         } else if SIGNS.iter().any(|sign| line.contains(sign))
             && !HARMLESS.iter().any(|harmless| line.contains(harmless))
         {
