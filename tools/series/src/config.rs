@@ -24,16 +24,15 @@ pub struct Config {
 
 /// Where a base kernel comes from, and what proves that it is the right one.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
+#[serde(try_from = "SourceTable")]
 pub enum BaseSource {
     /// A Debian source package.
     Debian(DebianSource),
-    /// A git repository on this machine; its HEAD, or `commit`.
+    /// A git repository on this machine.
     Git(GitSource),
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct DebianSource {
     pub package: String,
     pub version: String,
@@ -43,18 +42,55 @@ pub struct DebianSource {
     /// The tarball inside the package.
     pub tarball: PathBuf,
     /// The git tree id of its contents.
-    #[serde(default)]
     pub tree: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct GitSource {
     pub git: PathBuf,
-    #[serde(default)]
+    /// HEAD, if there is none.
     pub commit: Option<String>,
-    #[serde(default)]
     pub tree: Option<String>,
+}
+
+/// The fields of both kinds, so that a wrong one is reported by its name and line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceTable {
+    package: Option<String>,
+    version: Option<String>,
+    suite: Option<String>,
+    sha256: Option<String>,
+    tarball: Option<PathBuf>,
+    git: Option<PathBuf>,
+    commit: Option<String>,
+    tree: Option<String>,
+}
+
+impl TryFrom<SourceTable> for BaseSource {
+    type Error = String;
+
+    fn try_from(table: SourceTable) -> Result<Self, String> {
+        match (table.package, table.git) {
+            (Some(package), None) => {
+                let need = |name: &str| format!("a base with package = needs {name} = too");
+                Ok(BaseSource::Debian(DebianSource {
+                    package,
+                    version: table.version.ok_or_else(|| need("version"))?,
+                    suite: table.suite.ok_or_else(|| need("suite"))?,
+                    sha256: table.sha256.ok_or_else(|| need("sha256"))?,
+                    tarball: table.tarball.ok_or_else(|| need("tarball"))?,
+                    tree: table.tree,
+                }))
+            }
+            (None, Some(git)) => Ok(BaseSource::Git(GitSource {
+                git,
+                commit: table.commit,
+                tree: table.tree,
+            })),
+            _ => Err("a base has either package = or git =".to_owned()),
+        }
+    }
 }
 
 /// One part of the stack: patches that are reviewed and merged together.

@@ -144,7 +144,7 @@ fn a_wrong_configuration_is_shown_with_its_line() {
         ("dir = \"1-fixes\"", "dir = \"../1\"", "../1"),
         ("dir = \"1-fixes\"", "dir = \"3-fixes\"", "sort"),
         ("base = \"toy\"", "base = toy", "base = toy"),
-        ("git = ", "got = ", "bases.toy"),
+        ("git = ", "got = ", "unknown field `got`"),
     ] {
         fs::write(&config, &good).unwrap();
         replace(&config, old, new);
