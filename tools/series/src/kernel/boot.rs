@@ -27,6 +27,8 @@ pub struct Run {
     pub results: Vec<TestResult>,
     pub splats: Vec<Splat>,
     pub end: End,
+    /// The end of the console.
+    pub last_words: String,
     pub console_log: PathBuf,
 }
 
@@ -68,9 +70,10 @@ impl Run {
                 _ => "QEMU failed",
             };
             troubles.push(format!(
-                "{}: {what}: read {}",
+                "{}: {what}: read {}\n{}",
                 self.name,
-                self.console_log.display()
+                self.console_log.display(),
+                self.last_words
             ));
         }
         troubles
@@ -186,6 +189,7 @@ pub fn tests(
         results: results(&ran.results, tests),
         splats: splat::find(&ran.console),
         end: ran.end,
+        last_words: qemu::last_words(&ran.console),
         console_log: ran.console_log,
     })
 }

@@ -195,8 +195,9 @@ impl Session<'_> {
             if let (Ok(kernel), true) = (kernel, boot) {
                 let name = format!("patch {n}+{}", build::driver_name(driver));
                 let tests = existing(self.ctx, &self.stack, n);
-                let run = self.boot(&kernel, &name, &source, &tests)?;
-                self.require_all(&run);
+                if let Some(run) = self.boot(&kernel, &name, &source, &tests) {
+                    self.require_all(&run);
+                }
             }
         }
         Ok(())
@@ -217,14 +218,15 @@ impl Session<'_> {
         Ok(kernel)
     }
 
+    /// A guest that cannot be booted is a failure like another: the run goes on and is counted.
     fn boot(
-        &self,
+        &mut self,
         kernel: &Kernel,
         name: &str,
         programs: &Source,
         tests: &[GuestTest],
-    ) -> Result<Run> {
-        boot::tests(
+    ) -> Option<Run> {
+        let run = boot::tests(
             self.ctx,
             &self.toolchain,
             kernel,
@@ -232,7 +234,12 @@ impl Session<'_> {
             programs,
             tests,
             &boot_args(),
-        )
+        );
+        run.map_err(|e| {
+            self.tally.fail(format_args!("{name} boots: NOT RUN"));
+            println!("{e}");
+        })
+        .ok()
     }
 
     /// Every case passes and the kernel does not complain.
@@ -270,7 +277,7 @@ impl Session<'_> {
                 continue;
             }
             match self.kernel(source, driver) {
-                Ok(kernel) => runs.push(self.boot(&kernel, &name, &tip, &tests)?),
+                Ok(kernel) => runs.extend(self.boot(&kernel, &name, &tip, &tests)),
                 Err(e) => {
                     self.tally.fail(format_args!("{name} builds"));
                     println!("{e}");
@@ -281,6 +288,10 @@ impl Session<'_> {
         for run in &runs {
             if run.name.starts_with("base") {
                 self.require_base(run, &tests);
+                for missing in never_ran(run, &tests) {
+                    self.tally
+                        .fail(format_args!("{}: {missing}: NOT RUN", run.name));
+                }
             } else {
                 self.require_all(run);
             }
@@ -313,6 +324,16 @@ impl Session<'_> {
             self.tally.fail(trouble);
         }
     }
+}
+
+/// Cases that must fail on the base and gave no verdict at all there.
+fn never_ran(run: &Run, tests: &[GuestTest]) -> Vec<String> {
+    tests
+        .iter()
+        .flat_map(|test| test.fails_on_base.iter().map(move |case| (test, case)))
+        .filter(|(test, case)| run.verdict(&test.name, case).is_none())
+        .map(|(test, case)| format!("{}: {case}", test.name))
+        .collect()
 }
 
 /// The last patch of each part, counted from 1.
@@ -358,6 +379,35 @@ fn clone(e: &Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_case_that_gave_no_verdict_on_the_base_is_named() {
+        let case = |name: &str| crate::kernel::ktap::Case {
+            name: name.to_owned(),
+            verdict: Verdict::Fail,
+            reason: String::new(),
+        };
+        let run = Run {
+            name: "base+c".to_owned(),
+            results: vec![boot::TestResult {
+                test: "data".to_owned(),
+                cases: vec![case("D1")],
+            }],
+            splats: Vec::new(),
+            end: crate::kernel::qemu::End::PowerOff,
+            last_words: String::new(),
+            console_log: "console.log".into(),
+        };
+        let test = GuestTest {
+            name: "data".to_owned(),
+            dir: String::new(),
+            program: "data".to_owned(),
+            cases: 1,
+            hugepages: 0,
+            fails_on_base: vec!["D1".to_owned(), "D2".to_owned()],
+        };
+        assert_eq!(never_ran(&run, &[test]), ["data: D2"]);
+    }
 
     #[test]
     fn cargo_results_are_added_up() {
