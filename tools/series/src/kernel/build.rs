@@ -89,7 +89,11 @@ pub fn kernel(
     lane: Lane,
 ) -> Result<Kernel> {
     let flavour = format!("{}-{}", driver_name(driver), lane.name());
+    if let Some(kernel) = kept(ctx, toolchain, source, &flavour)? {
+        return Ok(kernel);
+    }
     let _lock = ctx.cache.lock("build")?;
+    // Another process may have built it while we waited.
     if let Some(kernel) = kept(ctx, toolchain, source, &flavour)? {
         return Ok(kernel);
     }

@@ -35,6 +35,8 @@ pub fn with_tests(
 ) -> Result<PathBuf> {
     let key = short_hash(format!("{} {} {INIT} {tests:?}", source.tree, toolchain.id).as_bytes());
     packed(ctx, toolchain, &key, tests, |guest| {
+        // A kernel that is being built has the same worktree.
+        let _lock = ctx.cache.lock("build")?;
         let tree = worktree::at(ctx, &source.commit)?;
         let objects = ctx.cache.dir("build/selftests")?;
         let log = ctx.cache.path("log/selftests.log");
