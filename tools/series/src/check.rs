@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crate::base::Base;
 use crate::cli::CheckArgs;
 use crate::context::Context;
 use crate::error::{At, Outcome, Result};
@@ -14,7 +15,7 @@ use crate::patches::{self, Change, Patch};
 use crate::progress;
 use crate::run;
 use crate::toolchain::Toolchain;
-use crate::{base, mirror, worktree};
+use crate::{base, mirror};
 
 /// Subjects longer than this do not fit into a log's line.
 const SUBJECT: usize = 75;
@@ -178,10 +179,54 @@ fn mirrored(ctx: &Context, all: &[Named]) -> Result<Vec<String>> {
 }
 
 /// The kernel's own style checker, of the base. The missing Signed-off-by is the submitter's to add.
+/// What checkpatch reads of the base, apart from the build worktree: a build may be using that right now.
+fn checkpatch_tree(ctx: &Context, base: &Base) -> Result<PathBuf> {
+    let tree = ctx.cache.path(format!("checkpatch/{}", base.commit));
+    if tree.exists() {
+        return Ok(tree);
+    }
+    let parent = ctx.cache.dir("checkpatch")?;
+    let new = tempfile::tempdir_in(&parent).at(&parent)?;
+    let mut command = base.git().command(&[
+        "archive",
+        "--format=tar",
+        &base.commit,
+        "COPYING",
+        "CREDITS",
+        "Kbuild",
+        "MAINTAINERS",
+        "Makefile",
+        "README",
+        "include",
+        "scripts",
+    ]);
+    let output = run::capture(&mut command)?;
+    let archive = run::succeed(&command, output)?;
+    tar::Archive::new(archive.as_slice())
+        .unpack(new.path())
+        .at(new.path())?;
+    // It takes a folder for a kernel only if these are there.
+    for name in [
+        "Documentation",
+        "arch",
+        "drivers",
+        "fs",
+        "init",
+        "ipc",
+        "kernel",
+        "lib",
+    ] {
+        let dir = new.path().join(name);
+        std::fs::create_dir_all(&dir).at(&dir)?;
+    }
+    std::fs::rename(new.keep(), &tree).at(&tree)?;
+    Ok(tree)
+}
+
 fn checkpatch(ctx: &Context, all: &[Named]) -> Result<Vec<String>> {
     let toolchain = Toolchain::ensure(ctx)?;
     let base = base::ensure(ctx)?;
-    let tree = worktree::at(ctx, &base.commit)?;
+    let tree = checkpatch_tree(ctx, &base)?;
     let step = progress::step("checkpatch");
     let mut findings = Vec::new();
     for named in all {
