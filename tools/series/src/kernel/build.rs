@@ -14,6 +14,7 @@ use super::kconfig::{self, Lane};
 use crate::cli::Driver;
 use crate::context::{Context, short_hash};
 use crate::error::{At, Error, Result};
+use crate::git::Git;
 use crate::progress;
 use crate::run;
 use crate::stack::Stack;
@@ -120,9 +121,23 @@ pub fn kernel(
     };
     make.configure(&fragment)?;
     make.run(&["bzImage"])?;
+    same_sources(&tree, source)?;
     step.done();
 
     keep(ctx, toolchain, source, &flavour, &objects, &log)
+}
+
+/// An image is kept under its commit's name: nobody may have checked out another one meanwhile.
+fn same_sources(tree: &Path, source: &Source) -> Result<()> {
+    let head = Git::at(tree).resolve("HEAD")?;
+    if head.as_deref() == Some(&source.commit) {
+        return Ok(());
+    }
+    Err(Error::environment(
+        &source.name,
+        "another commit was checked out while this one was being built",
+    )
+    .mend("run this again, and no other cargo series next to it"))
 }
 
 struct Make<'a> {
