@@ -81,6 +81,41 @@ pub fn driver_name(driver: Driver) -> &'static str {
     }
 }
 
+/// Where the stack changes something, and what depends on it: what is built at a patch inside of a part.
+const TOUCHED: [&str; 7] = [
+    "rust/",
+    "mm/",
+    "fs/hugetlbfs/",
+    "drivers/dma-buf/",
+    "drivers/android/",
+    "drivers/iommu/",
+    "virt/",
+];
+
+/// The warnings of the objects that the stack touches, built now unless that was done before.
+pub fn objects(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    source: &Source,
+    driver: Driver,
+    lane: Lane,
+) -> Result<BTreeSet<String>> {
+    let flavour = format!("{}-{}", driver_name(driver), lane.name());
+    let key = key(toolchain, source, &flavour);
+    let kept = ctx.cache.dir("objects")?.join(key);
+    if let Ok(text) = fs::read_to_string(&kept) {
+        return Ok(text.lines().map(str::to_owned).collect());
+    }
+    let _lock = ctx.cache.lock("build")?;
+    let built = run_make(ctx, toolchain, source, driver, lane, &TOUCHED)?;
+    let found = warnings(&String::from_utf8_lossy(
+        &fs::read(&built.log).at(&built.log)?,
+    ));
+    let lines: String = found.iter().map(|w| format!("{w}\n")).collect();
+    fs::write(&kept, lines).at(&kept)?;
+    Ok(found)
+}
+
 /// The kernel, built now unless it is in the cache.
 pub fn kernel(
     ctx: &Context,
@@ -98,6 +133,25 @@ pub fn kernel(
     if let Some(kernel) = kept(ctx, toolchain, source, &flavour)? {
         return Ok(kernel);
     }
+    let built = run_make(ctx, toolchain, source, driver, lane, &["bzImage"])?;
+    keep(ctx, toolchain, source, &flavour, &built.objects, &built.log)
+}
+
+/// Where a build left what it made.
+struct Built {
+    objects: PathBuf,
+    log: PathBuf,
+}
+
+fn run_make(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    source: &Source,
+    driver: Driver,
+    lane: Lane,
+    targets: &[&str],
+) -> Result<Built> {
+    let flavour = format!("{}-{}", driver_name(driver), lane.name());
     ctx.cache.need_free(6, "building a kernel")?;
 
     let tree = worktree::at(ctx, &source.commit)?;
@@ -108,7 +162,8 @@ pub fn kernel(
     fs::write(&log, "").at(&log)?;
 
     let step = progress::step(format_args!(
-        "building {} ({}, {} lane)",
+        "building {} of {} ({}, {} lane)",
+        targets.join(" "),
         source.name,
         driver_name(driver),
         lane.name()
@@ -120,11 +175,11 @@ pub fn kernel(
         log: &log,
     };
     make.configure(&fragment)?;
-    make.run(&["bzImage"])?;
+    make.run(targets)?;
     same_sources(&tree, source)?;
     step.done();
 
-    keep(ctx, toolchain, source, &flavour, &objects, &log)
+    Ok(Built { objects, log })
 }
 
 /// An image is kept under its commit's name: nobody may have checked out another one meanwhile.

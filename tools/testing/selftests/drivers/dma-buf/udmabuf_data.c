@@ -18,7 +18,7 @@
 #include "kselftest_harness.h"
 #include "udmabuf_util.h"
 
-#define MiB		(1UL << 20)
+#define MiB		(1024UL * 1024)
 #define D1_SIZE		(16 * MiB)
 #define D1_SWAP_SIZE	(256 * MiB)
 #define D1_TRIES	32
@@ -377,7 +377,7 @@ TEST_F(udmabuf_data, D4_read_only_fd)
 	ASSERT_GE(self->memfd, 0);
 	ASSERT_EQ(pwrite(self->memfd, &before, 1, 0), 1);
 
-	for (i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
 		fd = reopen(self->memfd, modes[i]);
 		if (fd < 0)
 			SKIP(return, "cannot open the memfd again (no /proc?)");
