@@ -25,5 +25,15 @@ while read -r name hugepages program; do
 	say "end $name $?"
 	echo 0 > /proc/sys/vm/nr_hugepages
 done < /tests
+if [ -e /sys/kernel/debug/kmemleak ]; then
+	# An object is lost when two scans find nothing that points to it, and it is older than five seconds.
+	say "begin kmemleak"
+	for scan in 1 2; do
+		sleep 6
+		echo scan > /sys/kernel/debug/kmemleak
+	done
+	cat /sys/kernel/debug/kmemleak > /dev/console
+	say "end kmemleak 0"
+fi
 say "finished"
 poweroff -f

@@ -3,14 +3,12 @@
 
 use crate::cli::DoctorArgs;
 use crate::context::Context;
+use crate::debootstrap::NEED_GIB;
 use crate::error::{Outcome, Result};
 use crate::run;
 use crate::sandbox::Sandbox;
 use crate::toolchain::Toolchain;
 use crate::{base, toolchain};
-
-/// Free disk that everything from nothing takes, in GiB.
-const DISK: u64 = 16;
 
 /// The tools that scripts/min-tool-version.sh knows, and how each says its version.
 const TOOLS: [(&str, &str); 5] = [
@@ -35,10 +33,10 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
     let disk = format!("{free} GiB free in {}", ctx.cache.root().display());
     line(
         "disk",
-        if free >= DISK {
+        if free >= NEED_GIB {
             Ok(disk)
         } else {
-            Err(format!("{disk}, {DISK} are needed from nothing"))
+            Err(format!("{disk}, {NEED_GIB} are needed from nothing"))
         },
     );
     line(

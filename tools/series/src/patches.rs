@@ -66,6 +66,18 @@ fn read_part(repo: &Path, dir: &str) -> Result<PartFiles> {
     Ok(part)
 }
 
+/// Fails unless there is a patch of this number, counted from 1 through all parts.
+pub fn need(ctx: &Context, n: usize) -> Result<()> {
+    let last: usize = read(ctx)?.iter().map(|part| part.patches.len()).sum();
+    if (1..=last).contains(&n) {
+        return Ok(());
+    }
+    Err(
+        Error::config(format!("--patch {n}"), "there is no such patch")
+            .mend(format!("--patch 1 to --patch {last}")),
+    )
+}
+
 /// Folders under patches/ that `series.toml` does not name: they would be applied by nobody.
 pub fn unknown_parts(ctx: &Context) -> Result<Vec<String>> {
     let folder = ctx.repo.join("patches");

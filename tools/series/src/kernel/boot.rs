@@ -184,9 +184,16 @@ pub fn tests(
     }
     .run(toolchain)?;
     step.done_with(format_args!("{:?}", ran.end));
+    let mut results = results(&ran.results, tests);
+    if kernel.runs_kunit {
+        results.push(TestResult {
+            test: "kunit".to_owned(),
+            cases: ktap::suites(&ran.console),
+        });
+    }
     Ok(Run {
         name: name.to_owned(),
-        results: results(&ran.results, tests),
+        results,
         splats: splat::find(&ran.console),
         end: ran.end,
         last_words: qemu::last_words(&ran.console),

@@ -47,20 +47,14 @@ impl Source {
         }
     }
 
-    /// The kernel after patch `n`, counted from 1.
-    pub fn patch(stack: &Stack, n: usize) -> Result<Self> {
-        let Some(patch) = n.checked_sub(1).and_then(|i| stack.commits.get(i)) else {
-            let last = stack.commits.len();
-            return Err(
-                Error::config(format!("--patch {n}"), "there is no such patch")
-                    .mend(format!("--patch 1 to --patch {last}")),
-            );
-        };
-        Ok(Source {
+    /// The kernel after patch `n`, counted from 1; there is such a patch.
+    pub fn patch(stack: &Stack, n: usize) -> Self {
+        let patch = &stack.commits[n - 1];
+        Source {
             name: format!("patch {n}: {}", patch.subject),
             commit: patch.id.clone(),
             tree: patch.tree.clone(),
-        })
+        }
     }
 }
 
@@ -70,6 +64,8 @@ pub struct Kernel {
     pub image: PathBuf,
     /// Stands for sources, configuration and tools.
     pub key: String,
+    /// It runs KUnit suites when it boots, and says on the console how they ended.
+    pub runs_kunit: bool,
     /// What the compilers complained about, without line numbers.
     pub warnings: BTreeSet<String>,
 }
@@ -100,8 +96,7 @@ pub fn objects(
     driver: Driver,
     lane: Lane,
 ) -> Result<BTreeSet<String>> {
-    let flavour = format!("{}-{}", driver_name(driver), lane.name());
-    let key = key(toolchain, source, &flavour);
+    let key = key(toolchain, source, driver, lane);
     let kept = ctx.cache.dir("objects")?.join(key);
     if let Ok(text) = fs::read_to_string(&kept) {
         return Ok(text.lines().map(str::to_owned).collect());
@@ -124,17 +119,18 @@ pub fn kernel(
     driver: Driver,
     lane: Lane,
 ) -> Result<Kernel> {
-    let flavour = format!("{}-{}", driver_name(driver), lane.name());
-    if let Some(kernel) = kept(ctx, toolchain, source, &flavour)? {
+    let key = key(toolchain, source, driver, lane);
+    let runs_kunit = kconfig::runs_kunit(driver, lane);
+    if let Some(kernel) = kept(ctx, &key, runs_kunit)? {
         return Ok(kernel);
     }
     let _lock = ctx.cache.lock("build")?;
     // Another process may have built it while we waited.
-    if let Some(kernel) = kept(ctx, toolchain, source, &flavour)? {
+    if let Some(kernel) = kept(ctx, &key, runs_kunit)? {
         return Ok(kernel);
     }
     let built = run_make(ctx, toolchain, source, driver, lane, &["bzImage"])?;
-    keep(ctx, toolchain, source, &flavour, &built.objects, &built.log)
+    keep(ctx, key, runs_kunit, &built)
 }
 
 /// Where a build left what it made.
@@ -151,7 +147,7 @@ fn run_make(
     lane: Lane,
     targets: &[&str],
 ) -> Result<Built> {
-    let flavour = format!("{}-{}", driver_name(driver), lane.name());
+    let flavour = flavour(driver, lane);
     ctx.cache.need_free(6, "building a kernel")?;
 
     let tree = worktree::at(ctx, &source.commit)?;
@@ -263,23 +259,17 @@ fn first_errors(log: &str) -> String {
     }
 }
 
-fn key(toolchain: &Toolchain, source: &Source, flavour: &str) -> String {
-    // The fragments are part of the tool: they are in the key as they are in the program.
-    let config = concat!(
-        include_str!("../../data/config/base.config"),
-        include_str!("../../data/config/rust.config"),
-        include_str!("../../data/config/debug.config")
-    );
+fn key(toolchain: &Toolchain, source: &Source, driver: Driver, lane: Lane) -> String {
+    let config = kconfig::wishes(driver, lane);
+    let flavour = flavour(driver, lane);
     short_hash(format!("{} {flavour} {} {config}", source.tree, toolchain.id).as_bytes())
 }
 
-fn kept(
-    ctx: &Context,
-    toolchain: &Toolchain,
-    source: &Source,
-    flavour: &str,
-) -> Result<Option<Kernel>> {
-    let key = key(toolchain, source, flavour);
+fn flavour(driver: Driver, lane: Lane) -> String {
+    format!("{}-{}", driver_name(driver), lane.name())
+}
+
+fn kept(ctx: &Context, key: &str, runs_kunit: bool) -> Result<Option<Kernel>> {
     let dir = ctx.cache.path(format!("kernel/{key}"));
     let image = dir.join("bzImage");
     if !image.exists() {
@@ -289,25 +279,18 @@ fn kept(
     let warnings = fs::read_to_string(&warnings).at(&warnings)?;
     Ok(Some(Kernel {
         image,
-        key,
+        key: key.to_owned(),
+        runs_kunit,
         warnings: warnings.lines().map(str::to_owned).collect(),
     }))
 }
 
-fn keep(
-    ctx: &Context,
-    toolchain: &Toolchain,
-    source: &Source,
-    flavour: &str,
-    objects: &Path,
-    log: &Path,
-) -> Result<Kernel> {
-    let key = key(toolchain, source, flavour);
-    let log = fs::read(log).at(log)?;
+fn keep(ctx: &Context, key: String, runs_kunit: bool, built: &Built) -> Result<Kernel> {
+    let log = fs::read(&built.log).at(&built.log)?;
     let warnings = warnings(&String::from_utf8_lossy(&log));
     let parent = ctx.cache.dir("kernel")?;
     let part = tempfile::tempdir_in(&parent).at(&parent)?;
-    let from = objects.join("arch/x86/boot/bzImage");
+    let from = built.objects.join("arch/x86/boot/bzImage");
     fs::copy(&from, part.path().join("bzImage")).at(&from)?;
     let lines: String = warnings.iter().map(|w| format!("{w}\n")).collect();
     fs::write(part.path().join("warnings"), lines).at(part.path())?;
@@ -316,6 +299,7 @@ fn keep(
     Ok(Kernel {
         image: dir.join("bzImage"),
         key,
+        runs_kunit,
         warnings,
     })
 }

@@ -91,7 +91,7 @@ fn packed(
     })?;
     for applet in [
         "sh", "mount", "mkdir", "stty", "echo", "grep", "setsid", "cttyhack", "poweroff", "cat",
-        "ls", "dmesg", "mkswap", "swapon", "swapoff",
+        "ls", "dmesg", "mkswap", "sleep", "swapon", "swapoff",
     ] {
         std::os::unix::fs::symlink("busybox", guest.join("bin").join(applet)).at(guest)?;
     }

@@ -11,6 +11,15 @@ use crate::error::{At, Error, Result};
 const BASE: &str = include_str!("../../data/config/base.config");
 const RUST: &str = include_str!("../../data/config/rust.config");
 const DEBUG: &str = include_str!("../../data/config/debug.config");
+const DEBUG_RUST: &str = include_str!("../../data/config/debug-rust.config");
+
+/// Symbols that come with a patch, and where they are declared.
+const FROM_PATCHES: [(&str, &str); 4] = [
+    ("UDMABUF_RUST", "drivers/dma-buf/Kconfig"),
+    ("RUST_PIN_KUNIT_TEST", "rust/kernel/Kconfig.test"),
+    ("RUST_MODULE_PARAM_KUNIT_TEST", "rust/kernel/Kconfig.test"),
+    ("RUST_DMA_BUF_KUNIT_TEST", "rust/kernel/Kconfig.test"),
+];
 
 /// A set of options that a kernel is built and booted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,24 +49,43 @@ impl Lane {
     }
 }
 
-/// The fragment for a tree. A symbol that comes with a patch is asked for only where the tree has it.
-pub fn fragment(driver: Driver, lane: Lane, tree: &Path) -> Result<String> {
+/// What is asked for at the tip of the stack.
+pub fn wishes(driver: Driver, lane: Lane) -> String {
     let mut text = BASE.to_owned();
     if driver == Driver::Rust {
         text += RUST;
     }
     if lane == Lane::Debug {
         text += DEBUG;
+        if driver == Driver::Rust {
+            text += DEBUG_RUST;
+        }
     }
-    let kconfig = tree.join("drivers/dma-buf/Kconfig");
-    let has_rust_driver = fs::read_to_string(&kconfig)
-        .at(&kconfig)?
-        .contains("config UDMABUF_RUST");
+    text
+}
+
+/// Whether such a kernel runs its KUnit suites when it boots.
+pub fn runs_kunit(driver: Driver, lane: Lane) -> bool {
+    wishes(driver, lane).contains("CONFIG_KUNIT_AUTORUN_ENABLED=y\n")
+}
+
+/// The fragment for a tree. A symbol that comes with a patch is asked for only where the tree has it.
+pub fn fragment(driver: Driver, lane: Lane, tree: &Path) -> Result<String> {
+    let mut text = wishes(driver, lane);
+    for (symbol, file) in FROM_PATCHES {
+        let wish = format!("CONFIG_{symbol}=y\n");
+        if text.contains(&wish) && !declares(&tree.join(file), symbol)? {
+            text = text.replace(&wish, "");
+        }
+    }
+    Ok(text)
+}
+
+fn declares(kconfig: &Path, symbol: &str) -> Result<bool> {
+    let text = fs::read_to_string(kconfig).at(kconfig)?;
     Ok(text
         .lines()
-        .filter(|line| has_rust_driver || !line.contains("UDMABUF_RUST"))
-        .map(|line| format!("{line}\n"))
-        .collect())
+        .any(|line| line.trim() == format!("config {symbol}")))
 }
 
 /// What the fragment asked for and the configuration does not have.

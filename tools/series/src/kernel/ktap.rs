@@ -39,6 +39,23 @@ pub fn parse(text: &str) -> Vec<Case> {
     levels.into_iter().rev().flat_map(Level::finish).collect()
 }
 
+/// KUnit's results among everything else on a console, a case for each suite.
+pub fn suites(console: &str) -> Vec<Case> {
+    // Suites stand at the left margin, and what they hold is indented.
+    let outer: Vec<&str> = console
+        .lines()
+        .filter(|line| plan(line).is_some() || result(line).is_some())
+        .collect();
+    if outer.iter().any(|line| plan(line).is_some()) {
+        return parse(&outer.join("\n"));
+    }
+    vec![Case {
+        name: "suites".to_owned(),
+        verdict: Verdict::CutOff,
+        reason: String::new(),
+    }]
+}
+
 #[derive(Default)]
 struct Level {
     planned: Option<usize>,
@@ -164,6 +181,30 @@ mod tests {
             .iter()
             .map(|(name, verdict)| ((*name).to_owned(), *verdict))
             .collect()
+    }
+
+    #[test]
+    fn suites_of_kunit_among_other_lines() {
+        let console = "Linux version 7.3.4\nKTAP version 1\n1..3\r\n    KTAP version 1\n    1..2\n\
+            ok i am no result\n    not ok 1 inner\n    ok 2 other\nnot ok 1 rust_a\r\nbusy\nok 2 rust_b\n";
+        let found: Vec<_> = suites(console)
+            .into_iter()
+            .map(|case| (case.name, case.verdict))
+            .collect();
+        assert_eq!(
+            found,
+            expect(&[
+                ("rust_a", Verdict::Fail),
+                ("rust_b", Verdict::Pass),
+                ("case 3", Verdict::CutOff)
+            ])
+        );
+    }
+
+    #[test]
+    fn a_kernel_that_ran_no_suite_is_cut_off() {
+        let found = suites("Linux version 7.3.4\nok\n");
+        assert_eq!(found[0].verdict, Verdict::CutOff);
     }
 
     #[test]

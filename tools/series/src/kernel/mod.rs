@@ -19,9 +19,9 @@ pub use test::test;
 
 use crate::cli::{Driver, ImageArgs};
 use crate::context::Context;
-use crate::error::{Error, Outcome, Result};
-use crate::stack;
+use crate::error::{Outcome, Result};
 use crate::toolchain::Toolchain;
+use crate::{patches, stack};
 
 use build::{Kernel, Source};
 
@@ -66,14 +66,14 @@ pub fn image(ctx: &Context, args: &ImageArgs) -> Result<Outcome> {
 /// The kernel that these arguments ask for, built now if it has to be.
 fn selected(ctx: &Context, args: &ImageArgs) -> Result<(Toolchain, Kernel)> {
     let lane = kconfig::Lane::named(args.lane.as_deref())?;
-    if args.patch == Some(0) {
-        return Err(Error::config("--patch 0", "patches count from 1").mend("--patch 1, or --base"));
+    if let Some(n) = args.patch {
+        patches::need(ctx, n)?;
     }
     let toolchain = Toolchain::ensure(ctx)?;
     let stack = stack::ensure(ctx)?;
     let source = match (args.base, args.patch) {
         (true, _) => Source::base(&stack),
-        (_, Some(n)) => Source::patch(&stack, n)?,
+        (_, Some(n)) => Source::patch(&stack, n),
         _ => Source::tip(&stack),
     };
     // The base has the C driver only.
