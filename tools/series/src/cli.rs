@@ -146,7 +146,7 @@ pub struct BootArgs {
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Every patch with each driver, and every lane
+    /// Build and boot every patch with each driver, and the tip in the debug lane
     #[arg(long, conflicts_with = "quick")]
     pub full: bool,
     /// The checks and the tip only

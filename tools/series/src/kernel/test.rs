@@ -92,12 +92,15 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
                 session.walk(args.full)?;
             }
             session.side_by_side(args.quick)?;
+            if args.full {
+                session.debug_lane();
+            }
         }
     }
 
     if !args.full {
         println!(
-            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it"
+            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and the debug lane"
         );
     }
     let tally = session.tally;
@@ -319,6 +322,30 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The tip with everything that the kernel can check about itself, with either driver.
+    fn debug_lane(&mut self) {
+        let tip = Source::tip(&self.stack);
+        let tests = self.ctx.config.kernel.tests.clone();
+        for driver in [Driver::C, Driver::Rust] {
+            let name = format!("debug tip+{}", build::driver_name(driver));
+            if !self.in_time(&name) {
+                continue;
+            }
+            // Warnings were compared with the base's in the primary lane.
+            match build::kernel(self.ctx, &self.toolchain, &tip, driver, Lane::Debug) {
+                Ok(kernel) => {
+                    if let Some(run) = self.boot(&kernel, &name, &tip, &tests) {
+                        self.require_all(&run);
+                    }
+                }
+                Err(e) => {
+                    self.tally.fail(format_args!("{name} builds"));
+                    println!("{e}");
+                }
+            }
+        }
     }
 
     /// On the base exactly those cases fail that the stack mends.
