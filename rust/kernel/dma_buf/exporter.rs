@@ -232,25 +232,29 @@ pub fn export<T: Exporter>(size: usize, data: impl PinInit<T, Error>) -> Result<
         GFP_KERNEL,
     )?;
 
+    let flags = file::flags::O_RDWR.try_into()?;
+
+    // Owned by the buffer from here on, and taken back by `VTable::release()`.
+    //
+    // SAFETY: The value is not moved, and only used by shared reference, before it is dropped.
+    let inner = KBox::into_raw(unsafe { Pin::into_inner_unchecked(inner) });
+
     let info = bindings::dma_buf_export_info {
         exp_name: as_char_ptr_in_const_context(<T::OwnerModule as ModuleMetadata>::NAME),
         owner: this_module::<T::OwnerModule>().as_ptr(),
         ops: &VTable::<T>::VTABLE,
         size,
-        flags: file::flags::O_RDWR.try_into()?,
+        flags,
         resv: ptr::null_mut(),
-        priv_: ptr::from_ref(&*inner).cast_mut().cast(),
+        priv_: inner.cast(),
     };
 
     // SAFETY: `info` is valid, and made of operations that take an `Inner<T>`, which lives until
-    // `release`: it is forgotten below.
-    let buf = from_err_ptr(unsafe { bindings::dma_buf_export(&info) })?;
-
-    // Owned by the buffer from here on, and taken back by `VTable::release()`.
-    let _ = KBox::into_raw(
-        // SAFETY: The value is not moved, and only used by shared reference, before it is dropped.
-        unsafe { Pin::into_inner_unchecked(inner) },
-    );
+    // `release`.
+    let buf = from_err_ptr(unsafe { bindings::dma_buf_export(&info) }).inspect_err(|_| {
+        // SAFETY: `inner` came from `KBox::into_raw()`, and there is no buffer that owns it.
+        drop(unsafe { KBox::from_raw(inner) });
+    })?;
 
     // SAFETY: `dma_buf_export()` returned a valid buffer and a reference to it. `DmaBuf` is a
     // transparent wrapper.
@@ -355,11 +359,12 @@ impl<T: Exporter> VTable<T> {
                 // SAFETY: As above, the device is valid and bound.
                 dev: unsafe { Device::from_raw(dev) },
             };
-            let table = inner.data.map(&lock, &attachment, dir.try_into()?)?;
+            let dir = dir.try_into()?;
+            let table = inner.data.map(&lock, &attachment, dir)?;
             let raw = table.as_raw();
 
-            // Importers rely on the size of the buffer.
-            if table.size() != lock.buf.size() {
+            // Importers rely on the size of the buffer, and give the addresses to their device.
+            if table.size() != lock.buf.size() || !table.is_mapped_for(attachment.dev, dir) {
                 return Err(EINVAL);
             }
 

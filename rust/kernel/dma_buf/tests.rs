@@ -156,6 +156,25 @@ fn with_vmap<R>(buf: &DmaBuf, f: impl FnOnce(*mut u8) -> R) -> Result<R> {
     Ok(ret)
 }
 
+/// What mapping the buffer for an importer fails with, if it does.
+fn map_error(buf: &DmaBuf) -> Result<Option<Error>> {
+    let reg = importer()?;
+
+    // SAFETY: The buffer and the device are valid.
+    let attach = unsafe { bindings::dma_buf_attach(buf.as_raw(), raw_device(&reg)) };
+    let attach = from_err_ptr(attach)?;
+    // SAFETY: The attachment is valid, and the reservation lock is not held.
+    let sgt = unsafe { bindings::dma_buf_map_attachment_unlocked(attach, DIR) };
+    let sgt = from_err_ptr(sgt);
+    if let Ok(sgt) = sgt {
+        // SAFETY: The table was returned for this attachment.
+        unsafe { bindings::dma_buf_unmap_attachment_unlocked(attach, sgt, DIR) };
+    }
+    // SAFETY: The attachment is valid, and nothing is mapped.
+    unsafe { bindings::dma_buf_detach(buf.as_raw(), attach) };
+    Ok(sgt.err())
+}
+
 #[macros::kunit_tests(rust_dma_buf)]
 mod kunit {
     use super::*;
@@ -252,16 +271,43 @@ mod kunit {
     #[test]
     fn wrong_size_is_refused() -> Result {
         let (buf, _) = shared(SIZE + PAGE_SIZE)?;
-        let reg = importer()?;
 
-        // SAFETY: The buffer and the device are valid.
-        let attach = unsafe { bindings::dma_buf_attach(buf.as_raw(), raw_device(&reg)) };
-        let attach = from_err_ptr(attach)?;
-        // SAFETY: The attachment is valid, and the reservation lock is not held.
-        let sgt = unsafe { bindings::dma_buf_map_attachment_unlocked(attach, DIR) };
-        assert_eq!(from_err_ptr(sgt).err(), Some(EINVAL));
-        // SAFETY: The attachment is valid, and nothing is mapped.
-        unsafe { bindings::dma_buf_detach(buf.as_raw(), attach) };
+        assert_eq!(map_error(&buf)?, Some(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn wrong_direction_is_refused() -> Result {
+        struct ReadOnly(Arc<PinnedRanges>);
+
+        #[vtable]
+        impl Exporter for ReadOnly {
+            fn map<'dev>(
+                &self,
+                _lock: &Locked<'_>,
+                attachment: &Attachment<'dev>,
+                _dir: DataDirection,
+            ) -> Result<PinnedSGTable<'dev>> {
+                let dir = DataDirection::ToDevice;
+                PinnedSGTable::new(self.0.clone(), attachment.device(), dir, GFP_KERNEL)
+            }
+        }
+
+        let (_, pages) = shared(SIZE)?;
+        let buf = export(SIZE, Ok(ReadOnly(pages)))?;
+
+        assert_eq!(map_error(&buf)?, Some(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn no_direction_is_refused() -> Result {
+        let (_, pages) = shared(SIZE)?;
+        let reg = importer()?;
+        let faux: &faux::Device<device::Bound> = reg.as_ref();
+
+        let table = PinnedSGTable::new(pages, faux.as_ref(), DataDirection::None, GFP_KERNEL);
+        assert_eq!(table.err(), Some(EINVAL));
         Ok(())
     }
 
