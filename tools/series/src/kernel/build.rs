@@ -153,6 +153,7 @@ fn run_make(
     let tree = worktree::at(ctx, &source.commit)?;
     let fragment = kconfig::fragment(driver, lane, &tree)?;
     let objects = ctx.cache.dir(format!("build/{flavour}"))?;
+    claim(&objects, &tree)?;
     let log = ctx.cache.path(format!("log/build-{flavour}.log"));
     fs::create_dir_all(log.parent().expect("the log has a folder")).at(&log)?;
     fs::write(&log, "").at(&log)?;
@@ -176,6 +177,20 @@ fn run_make(
     step.done();
 
     Ok(Built { objects, log })
+}
+
+/// Empties a folder of objects that were made from another clone's sources.
+///
+/// make goes by the time of a file: an object of the other clone can be newer than the source here that it is not of.
+pub(super) fn claim(objects: &Path, tree: &Path) -> Result<()> {
+    let mark = objects.join("series.sources");
+    let tree = tree.as_os_str().as_encoded_bytes();
+    if fs::read(&mark).is_ok_and(|made_from| made_from == tree) {
+        return Ok(());
+    }
+    fs::remove_dir_all(objects).at(objects)?;
+    fs::create_dir_all(objects).at(objects)?;
+    fs::write(&mark, tree).at(&mark)
 }
 
 /// An image is kept under its commit's name: nobody may have checked out another one meanwhile.
@@ -332,6 +347,23 @@ mod tests {
                 "vmlinux.o: objtool: f() falls through"
             ]
         );
+    }
+
+    #[test]
+    fn objects_of_another_clone_are_not_used() {
+        let cache = tempfile::tempdir().unwrap();
+        let objects = cache.path().join("c-primary");
+        let stale = objects.join("mm/gup.o");
+        let build = |clone: &str| {
+            fs::create_dir_all(stale.parent().unwrap()).unwrap();
+            fs::write(&stale, "").unwrap();
+            claim(&objects, Path::new(clone)).unwrap();
+            stale.exists()
+        };
+        assert!(!build("/a"));
+        assert!(build("/a"));
+        assert!(!build("/b"));
+        assert!(!build("/a"));
     }
 
     #[test]

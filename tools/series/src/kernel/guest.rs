@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::GuestTest;
-use super::build::{Source, jobs};
+use super::build::{self, Source, jobs};
 use crate::context::{Context, short_hash};
 use crate::error::{At, Error, Result};
 use crate::progress;
@@ -39,6 +39,7 @@ pub fn with_tests(
         let _lock = ctx.cache.lock("build")?;
         let tree = worktree::at(ctx, &source.commit)?;
         let objects = ctx.cache.dir("build/selftests")?;
+        build::claim(&objects, &tree)?;
         let log = ctx.cache.path("log/selftests.log");
         let step = progress::step("building the guest's selftests");
         let make = |arguments: &[&str]| {
