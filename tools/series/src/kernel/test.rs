@@ -267,6 +267,24 @@ impl Session<'_> {
         .ok()
     }
 
+    /// As [`Self::boot`], for a kernel that may not have been built: that is a failure too.
+    fn boot_built(
+        &mut self,
+        kernel: Result<Kernel>,
+        name: &str,
+        programs: &Source,
+        tests: &[GuestTest],
+    ) -> Option<Run> {
+        match kernel {
+            Ok(kernel) => self.boot(&kernel, name, programs, tests),
+            Err(e) => {
+                self.tally.fail(format_args!("{name} builds"));
+                println!("{e}");
+                None
+            }
+        }
+    }
+
     /// Every case passes and the kernel does not complain.
     fn require_all(&mut self, run: &Run) {
         for (test, case) in run.cases() {
@@ -301,13 +319,8 @@ impl Session<'_> {
             if !self.in_time(&name) {
                 continue;
             }
-            match self.kernel(source, driver) {
-                Ok(kernel) => runs.extend(self.boot(&kernel, &name, &tip, &tests)),
-                Err(e) => {
-                    self.tally.fail(format_args!("{name} builds"));
-                    println!("{e}");
-                }
-            }
+            let kernel = self.kernel(source, driver);
+            runs.extend(self.boot_built(kernel, &name, &tip, &tests));
         }
         println!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
         for run in &runs {
@@ -334,16 +347,9 @@ impl Session<'_> {
                 continue;
             }
             // Warnings were compared with the base's in the primary lane.
-            match build::kernel(self.ctx, &self.toolchain, &tip, driver, Lane::Debug) {
-                Ok(kernel) => {
-                    if let Some(run) = self.boot(&kernel, &name, &tip, &tests) {
-                        self.require_all(&run);
-                    }
-                }
-                Err(e) => {
-                    self.tally.fail(format_args!("{name} builds"));
-                    println!("{e}");
-                }
+            let kernel = build::kernel(self.ctx, &self.toolchain, &tip, driver, Lane::Debug);
+            if let Some(run) = self.boot_built(kernel, &name, &tip, &tests) {
+                self.require_all(&run);
             }
         }
     }
