@@ -30,6 +30,9 @@
  */
 #define PIN_FD_MAX_STALLS	10
 
+/* How many ranges are unpinned in a row. */
+#define PIN_FD_RESCHED		512
+
 /* One call on its way through a file. */
 struct pin_fd_walk {
 	struct file *file;
@@ -72,22 +75,42 @@ static bool pin_fd_poisoned(struct folio *folio, size_t offset, size_t len)
 }
 
 /*
- * Pin the part of @folio that the walk wants. A folio that left the file after
- * it was looked up is let go again: it was truncated or is being swapped out.
+ * Pin a folio of the page cache. Reclaim looks for pins under the folio lock and
+ * takes the folio out of the file under the same lock: either it sees the pin,
+ * or it is seen here that the folio has left. Without the lock a folio could be
+ * pinned and in the swap cache, where F_ADD_SEALS does not look for pins.
  */
+static int pin_fd_grab_cached(struct pin_fd_walk *walk, struct folio *folio)
+{
+	int err;
+
+	if (unlikely(folio_lock_killable(folio)))
+		return -EINTR;
+
+	if (unlikely(folio->mapping != walk->file->f_mapping)) {
+		err = -EAGAIN;
+	} else {
+		VM_WARN_ON_ONCE_FOLIO(!folio_contains(folio, walk->pos >> PAGE_SHIFT),
+				      folio);
+		VM_WARN_ON_ONCE_FOLIO(!folio_test_uptodate(folio), folio);
+		err = try_grab_folio(folio, 1, FOLL_PIN);
+	}
+	folio_unlock(folio);
+	return err;
+}
+
+/* Pin the part of @folio that the walk wants. */
 static int pin_fd_add(struct pin_fd_walk *walk, struct folio *folio,
 		      size_t offset, size_t len)
 {
 	int err;
 
-	err = try_grab_folio(folio, 1, FOLL_PIN);
+	if (walk->ops->flags & PIN_FD_OP_PAGE_CACHE)
+		err = pin_fd_grab_cached(walk, folio);
+	else
+		err = try_grab_folio(folio, 1, FOLL_PIN);
 	if (unlikely(err))
 		return err;
-	if ((walk->ops->flags & PIN_FD_OP_PAGE_CACHE) &&
-	    unlikely(folio->mapping != walk->file->f_mapping)) {
-		unpin_folio(folio);
-		return -EAGAIN;
-	}
 
 	walk->ranges[walk->nr_ranges++] = (struct pinned_range) {
 		.folio = folio,
@@ -101,17 +124,22 @@ static int pin_fd_add(struct pin_fd_walk *walk, struct folio *folio,
 
 /*
  * Take the folios of @fbatch that cannot stay where they are off the LRU, from
- * number @i on. A folio that somebody else has isolated just now stays behind.
+ * number @i on and as far as there are ranges for them. A folio that somebody
+ * else has isolated just now stays behind, and so does one with a page that must
+ * not be copied.
  */
-static void pin_fd_isolate(struct folio_batch *fbatch, unsigned int i,
-			   struct list_head *movable)
+static void pin_fd_isolate(struct pin_fd_walk *walk, struct folio_batch *fbatch,
+			   unsigned int i, struct list_head *movable)
 {
 	enum lru_cache_drained drained = LRU_CACHE_NOT_DRAINED;
+	unsigned int end = i + min(folio_batch_count(fbatch) - i,
+				   walk->max_ranges - walk->nr_ranges);
 
-	for (; i < folio_batch_count(fbatch); i++) {
+	for (; i < end; i++) {
 		struct folio *folio = fbatch->folios[i];
 
-		if (folio_is_longterm_pinnable(folio))
+		if (folio_is_longterm_pinnable(folio) ||
+		    folio_contain_hwpoisoned_page(folio))
 			continue;
 		if (folio_test_hugetlb(folio)) {
 			folio_isolate_hugetlb(folio, movable);
@@ -170,7 +198,7 @@ static int pin_fd_take(struct pin_fd_walk *walk, struct folio_batch *fbatch)
 			break;
 		}
 		if (unlikely(!folio_is_longterm_pinnable(folio))) {
-			pin_fd_isolate(fbatch, i, &movable);
+			pin_fd_isolate(walk, fbatch, i, &movable);
 			err = -EAGAIN;
 			break;
 		}
@@ -250,7 +278,7 @@ static int pin_fd_run(struct pin_fd_walk *walk)
 			err = -EINTR;
 			break;
 		}
-		/* Without i_rwsem the file may shrink at any time. */
+		/* What else may shrink a file is the business of its type. */
 		if (!pin_fd_in_bounds(walk->file, walk->end - 1)) {
 			err = -EINVAL;
 			break;
@@ -276,8 +304,8 @@ static int pin_fd_run(struct pin_fd_walk *walk)
 }
 
 /*
- * pin_user_pages_fd() without any check of arguments, file or rights. The file
- * type is known to opt in; the size of the file is looked at all the time.
+ * pin_user_pages_fd_locked() without any check of arguments, file or rights. The
+ * file type is known to opt in; that the range lies in the file is checked.
  */
 long pin_fd_unchecked(struct file *file, loff_t start, size_t len,
 		      unsigned int flags, struct pinned_range *ranges,
@@ -294,18 +322,22 @@ long pin_fd_unchecked(struct file *file, loff_t start, size_t len,
 	};
 	int err;
 
+	lockdep_assert_held(&file_inode(file)->i_rwsem);
+
 	err = pin_fd_run(&walk);
 	*nr_ranges = walk.nr_ranges;
 	return err ? err : walk.pos - start;
 }
 
-/* In the order that callers document: type, mode, seals, bounds. */
+/*
+ * In the order that callers document: type, mode, seals. The bounds, which come
+ * last, are the walk's.
+ */
 static int pin_fd_permitted(struct file *file, loff_t start, loff_t end,
 			    unsigned int flags)
 {
 	const struct pin_fd_operations *ops = file->f_op->pin_fd_ops;
 	struct inode *inode = file_inode(file);
-	int err;
 
 	if (!(file->f_mode & FMODE_READ))
 		return -EACCES;
@@ -316,15 +348,9 @@ static int pin_fd_permitted(struct file *file, loff_t start, loff_t end,
 			return -ETXTBSY;
 	}
 
-	if (ops->may_pin) {
-		err = ops->may_pin(file, start, end, flags);
-		if (err)
-			return err;
-	} else if (flags & PIN_FD_NOSHRINK) {
-		return -EINVAL;
-	}
-
-	return pin_fd_in_bounds(file, end - 1) ? 0 : -EINVAL;
+	if (ops->may_pin)
+		return ops->may_pin(file, start, end, flags);
+	return flags & PIN_FD_NOSHRINK ? -EINVAL : 0;
 }
 
 static int pin_fd_valid(struct file *file, loff_t start, size_t len,
@@ -411,18 +437,20 @@ EXPORT_SYMBOL_GPL(pin_user_pages_fd_locked);
  * only if there is a hole at @start. On error nothing stays pinned:
  *
  * * -EINVAL: @len or @max_ranges is 0, @start or @len is not page aligned, a
- *   flag is unknown, the range does not lie in the file, or the file can be
- *   truncated and %PIN_FD_NOSHRINK forbids it
+ *   flag is unknown, the range does not lie in the file, or %PIN_FD_NOSHRINK is
+ *   set and the file can be truncated or its type cannot tell
  * * -EOPNOTSUPP: the file's type does not opt in
  * * -EACCES: the file is not open for reading, or, with %PIN_FD_WRITE, not for
  *   writing or for appending only
  * * -EPERM: %PIN_FD_WRITE and the file is sealed against writing
  * * -ETXTBSY: %PIN_FD_WRITE and the file is in use as swap space
  * * -EHWPOISON: a page has a memory error
- * * -ENOMEM, -ENOSPC: no memory, no huge page or no quota left
+ * * -ENOMEM, -ENOSPC, -EDQUOT: no memory, no huge page, no space in the file
+ *   system or no quota left
  * * -EIO: a page could not be read back from swap
  * * -EINTR: a fatal signal is pending
- * * -EBUSY: a page cannot be moved out of ZONE_MOVABLE or CMA now
+ * * -EBUSY: a page cannot be moved out of ZONE_MOVABLE or CMA now, or leaves the
+ *   file again and again under memory pressure
  */
 long pin_user_pages_fd(struct file *file, loff_t start, size_t len,
 		       unsigned int flags, struct pinned_range *ranges,
@@ -455,8 +483,7 @@ EXPORT_SYMBOL_GPL(pin_user_pages_fd);
  *              reclaim does not drop what they hold. Needed for whatever was
  *              pinned with %PIN_FD_WRITE.
  *
- * Context: Sleeps for the folio lock if @make_dirty. Otherwise any context that
- * may free pages, with interrupts enabled.
+ * Context: May sleep. Takes the folio lock if @make_dirty.
  */
 void unpin_user_ranges(const struct pinned_range *ranges,
 		       unsigned int nr_ranges, bool make_dirty)
@@ -466,6 +493,8 @@ void unpin_user_ranges(const struct pinned_range *ranges,
 	for (i = 0; i < nr_ranges; i++) {
 		struct folio *folio = ranges[i].folio;
 
+		if (!(i % PIN_FD_RESCHED))
+			cond_resched();
 		/* A dirty pinned folio stays dirty: it is not written out. */
 		if (make_dirty && !folio_test_dirty(folio)) {
 			folio_lock(folio);

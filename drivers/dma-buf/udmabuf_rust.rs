@@ -11,7 +11,8 @@ use kernel::{
         Attachment,
         DmaBuf,
         Exporter,
-        Locked, //
+        Locked,
+        Mapped, //
     },
     fs::{
         file::flags::O_CLOEXEC,
@@ -43,7 +44,6 @@ use kernel::{
     },
     page::PAGE_SIZE,
     prelude::*,
-    scatterlist::PinnedSGTable,
     sizes::SizeConstants,
     sync::{
         atomic::{
@@ -231,26 +231,21 @@ impl MiscDevice for Udmabuf {
 
 #[vtable]
 impl Exporter for Udmabuf {
-    fn map<'dev>(
-        &self,
-        _lock: &Locked<'_>,
-        attachment: &Attachment<'dev>,
-        dir: DataDirection,
-    ) -> Result<PinnedSGTable<'dev>> {
-        PinnedSGTable::new(self.pages.clone(), attachment.device(), dir, GFP_KERNEL)
+    fn map<'a>(&self, _lock: &Locked<'_>, attachment: &Attachment<'a>) -> Result<Mapped<'a>> {
+        attachment.map(self.pages.clone())
     }
 
-    fn begin_cpu_access(&self, lock: &Locked<'_>, _dir: DataDirection) -> Result {
-        lock.sync_for_cpu();
+    fn begin_cpu_access(&self, lock: &Locked<'_>, dir: DataDirection) -> Result {
+        lock.sync_for_cpu(dir);
         self.cpu_access.store(true, Relaxed);
         Ok(())
     }
 
-    fn end_cpu_access(&self, lock: &Locked<'_>, _dir: DataDirection) -> Result {
+    fn end_cpu_access(&self, lock: &Locked<'_>, dir: DataDirection) -> Result {
         if !self.cpu_access.load(Relaxed) {
             return Err(EINVAL);
         }
-        lock.sync_for_device();
+        lock.sync_for_device(dir);
         Ok(())
     }
 

@@ -52,8 +52,8 @@ enum pin_fd_op_flags {
  * @flags:     see &enum pin_fd_op_flags
  *
  * Both functions are called with the file's i_rwsem held, shared or exclusive,
- * except from memfd_pin_folios(), and must not take it; mmap_lock is never
- * held. Pins, batches, migration, signals and unwinding are not their concern.
+ * and must not take it; mmap_lock is never held. Pins, batches, migration,
+ * signals and unwinding are not their concern.
  */
 struct pin_fd_operations {
 	struct folio *(*get_folio)(struct file *file, pgoff_t index,

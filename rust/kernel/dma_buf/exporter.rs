@@ -5,18 +5,17 @@
 use super::DmaBuf;
 use crate::{
     bindings,
-    device::{
-        Bound,
-        Device, //
-    },
+    device::Device,
     dma::DataDirection,
     error::{
         from_err_ptr,
         from_result,
+        to_result,
         VTABLE_DEFAULT_ERROR, //
     },
     fs::file,
     mm::{
+        pin::PinnedRanges,
         virt::{
             ops::Operations,
             VmaNew, //
@@ -30,11 +29,15 @@ use crate::{
     prelude::*,
     scatterlist::PinnedSGTable,
     str::as_char_ptr_in_const_context,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
     types::NotThreadSafe, //
 };
 use core::{
     cell::UnsafeCell,
+    marker::PhantomData,
     ptr,
     ptr::NonNull, //
 };
@@ -47,19 +50,17 @@ use core::{
 /// All operations may sleep.
 #[vtable]
 pub trait Exporter: Send + Sync + Sized + 'static {
-    /// Maps the buffer for the device of an importer.
+    /// Maps the buffer for an importer, with [`Attachment::map`].
     ///
-    /// The table is unmapped and dropped when the importer gives it back.
-    fn map<'dev>(
-        &self,
-        lock: &Locked<'_>,
-        attachment: &Attachment<'dev>,
-        dir: DataDirection,
-    ) -> Result<PinnedSGTable<'dev>>;
+    /// The pages are unmapped, and the share of them is dropped, when the importer gives them back.
+    fn map<'a>(&self, lock: &Locked<'_>, attachment: &Attachment<'a>) -> Result<Mapped<'a>>;
 
     /// Prepares the buffer for access by the CPU.
     ///
-    /// Most exporters call [`Locked::sync_for_cpu`].
+    /// Most exporters call [`Locked::sync_for_cpu`]. The fences of devices that are still at work
+    /// have not been waited for; [`DMA_BUF_IOCTL_SYNC`] does that afterwards.
+    ///
+    /// [`DMA_BUF_IOCTL_SYNC`]: srctree/include/uapi/linux/dma-buf.h
     fn begin_cpu_access(&self, _lock: &Locked<'_>, _dir: DataDirection) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -91,7 +92,7 @@ pub trait Exporter: Send + Sync + Sized + 'static {
 /// What is handed out to importers, written in C or in Rust.
 struct Lent {
     /// The tables that are mapped for devices.
-    tables: KVec<PinnedSGTable<'static>>,
+    tables: KVec<Pin<KBox<PinnedSGTable>>>,
     /// The mapping into the kernel.
     vmap: Option<PinnedVmap>,
 }
@@ -120,6 +121,8 @@ struct Inner<T> {
 pub struct Locked<'a> {
     buf: &'a DmaBuf,
     lent: &'a UnsafeCell<Lent>,
+    /// Whether the lock is released together with this value, or by whoever took it.
+    unlock: bool,
     _task: NotThreadSafe,
 }
 
@@ -144,39 +147,74 @@ impl<'a> Locked<'a> {
 
     /// Hands over to the CPU what devices have written to the buffer.
     ///
-    /// This goes through all tables that are mapped for importers, in the direction that they are
-    /// mapped with.
-    pub fn sync_for_cpu(&self) {
+    /// This goes through all that is mapped for importers, and leaves alone what the access does
+    /// not concern: a CPU that only writes, and a device that only reads.
+    pub fn sync_for_cpu(&self, access: DataDirection) {
         for table in &self.lent().tables {
-            table.sync_for_cpu();
+            table.sync_for_cpu(access);
         }
     }
 
     /// Hands over to devices what the CPU has written to the buffer.
     ///
     /// The counterpart of [`Locked::sync_for_cpu`].
-    pub fn sync_for_device(&self) {
+    pub fn sync_for_device(&self, access: DataDirection) {
         for table in &self.lent().tables {
-            table.sync_for_device();
+            table.sync_for_device(access);
         }
     }
 }
 
-/// An importer's device, attached to a buffer, and bound to its driver during `'dev`.
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if self.unlock {
+            // SAFETY: By the type invariants, the lock is held by the current task.
+            unsafe { bindings::dma_resv_unlock((*self.buf.as_raw()).resv) };
+        }
+    }
+}
+
+/// The wish of an importer to have a buffer mapped for its device.
+///
+/// The lifetime is invariant and stands for one such wish: what is mapped for an importer cannot be
+/// given to another one, nor be kept.
 ///
 /// # Invariants
 ///
-/// The device is bound during `'dev`.
-pub struct Attachment<'dev> {
-    dev: &'dev Device<Bound>,
+/// The device is set up for DMA until the importer gives back what is mapped during `'a`.
+pub struct Attachment<'a> {
+    dev: &'a Device,
+    dir: DataDirection,
+    _importer: PhantomData<fn(&'a ()) -> &'a ()>,
 }
 
-impl<'dev> Attachment<'dev> {
-    /// The device that will access the buffer.
+impl<'a> Attachment<'a> {
+    /// The direction in which the device will access the buffer.
     #[inline]
-    pub fn device(&self) -> &'dev Device<Bound> {
-        self.dev
+    pub fn direction(&self) -> DataDirection {
+        self.dir
     }
+
+    /// Maps pages for the device of the importer.
+    ///
+    /// Fails with [`EINVAL`] if there are no pages, or if the importer wants no direction, and with
+    /// [`EACCES`] if the device could write to pages that were not pinned for that. May sleep.
+    pub fn map(&self, pages: Arc<PinnedRanges>) -> Result<Mapped<'a>> {
+        // SAFETY: By the type invariants, the device is set up for DMA until the importer gives
+        // the table back. Only `VTable::map_dma_buf()` gets it out of a `Mapped`.
+        let table = unsafe { PinnedSGTable::new(pages, self.dev, self.dir, GFP_KERNEL) }?;
+
+        Ok(Mapped {
+            table,
+            _importer: PhantomData,
+        })
+    }
+}
+
+/// Pages that are mapped for the importer that made the [`Attachment<'a>`].
+pub struct Mapped<'a> {
+    table: Pin<KBox<PinnedSGTable>>,
+    _importer: PhantomData<fn(&'a ()) -> &'a ()>,
 }
 
 /// Creates a shared buffer of `size` bytes, which is open for reading and writing.
@@ -184,21 +222,21 @@ impl<'dev> Attachment<'dev> {
 /// `size` is a multiple of the page size. What the operations map for a device, or into the kernel,
 /// has to be as large; they fail with [`EINVAL`] otherwise.
 ///
-/// If this fails, `data` is dropped. May sleep.
+/// If this fails, `data` is dropped. May sleep. A module that calls this imports the symbol
+/// namespace `DMA_BUF`.
 ///
 /// # Examples
 ///
 /// ```
 /// use kernel::{
-///     dma::DataDirection,
 ///     dma_buf::{
 ///         self,
 ///         Attachment,
 ///         Exporter,
-///         Locked, //
+///         Locked,
+///         Mapped, //
 ///     },
-///     page::PAGE_SIZE,
-///     scatterlist::PinnedSGTable, //
+///     page::PAGE_SIZE, //
 /// };
 ///
 /// /// A buffer that no device can access.
@@ -206,12 +244,7 @@ impl<'dev> Attachment<'dev> {
 ///
 /// #[vtable]
 /// impl Exporter for Nothing {
-///     fn map<'dev>(
-///         &self,
-///         _lock: &Locked<'_>,
-///         _attachment: &Attachment<'dev>,
-///         _dir: DataDirection,
-///     ) -> Result<PinnedSGTable<'dev>> {
+///     fn map<'a>(&self, _: &Locked<'_>, _: &Attachment<'a>) -> Result<Mapped<'a>> {
 ///         Err(ENODEV)
 ///     }
 /// }
@@ -309,34 +342,47 @@ impl<T: Exporter> VTable<T> {
             buf: unsafe { DmaBuf::from_raw(buf) },
             // SAFETY: As for this function.
             lent: unsafe { &Self::inner(buf).lent },
+            unlock: false,
             _task: NotThreadSafe,
         }
     }
 
-    /// Calls `f` with the reservation lock held.
+    /// Takes the reservation lock.
     ///
     /// # Safety
     ///
     /// As for [`VTable::inner`]. The current task must not hold the reservation lock.
-    unsafe fn with_lock<R>(buf: *mut bindings::dma_buf, f: impl FnOnce(&Locked<'_>) -> R) -> R {
-        // SAFETY: `buf` is valid, and has a reservation object.
-        let resv = unsafe { (*buf).resv };
-
+    unsafe fn lock<'a>(buf: *mut bindings::dma_buf) -> Locked<'a> {
         // Without an acquire context, this always succeeds.
         //
-        // SAFETY: `resv` is initialised.
-        unsafe { bindings::dma_resv_lock(resv, ptr::null_mut()) };
+        // SAFETY: `buf` is valid, and has a reservation object, which is initialised.
+        unsafe { bindings::dma_resv_lock((*buf).resv, ptr::null_mut()) };
+
         // SAFETY: The lock is held, and was not before.
-        let ret = f(&unsafe { Self::locked(buf) });
-        // SAFETY: The lock is held by the current task.
-        unsafe { bindings::dma_resv_unlock(resv) };
-        ret
+        let mut locked = unsafe { Self::locked(buf) };
+        locked.unlock = true;
+        locked
+    }
+
+    /// Takes the reservation lock, unless a signal is pending.
+    ///
+    /// # Safety
+    ///
+    /// As for [`VTable::lock`].
+    unsafe fn lock_interruptible<'a>(buf: *mut bindings::dma_buf) -> Result<Locked<'a>> {
+        // SAFETY: `buf` is valid, and has a reservation object, which is initialised.
+        to_result(unsafe { bindings::dma_resv_lock_interruptible((*buf).resv, ptr::null_mut()) })?;
+
+        // SAFETY: The lock is held, and was not before.
+        let mut locked = unsafe { Self::locked(buf) };
+        locked.unlock = true;
+        Ok(locked)
     }
 
     /// # Safety
     ///
     /// Must be called by `dma_buf_map_attachment()`, with the reservation lock held, for a buffer
-    /// created by [`export`] for a `T`. The device is bound until the table is given back.
+    /// created by [`export`] for a `T`. The device is set up for DMA until the table is given back.
     unsafe extern "C" fn map_dma_buf(
         attach: *mut bindings::dma_buf_attachment,
         dir: bindings::dma_data_direction,
@@ -353,23 +399,23 @@ impl<T: Exporter> VTable<T> {
             lock.lent_mut().tables.reserve(1, GFP_KERNEL)?;
 
             let attachment = Attachment {
-                // INVARIANT: Importers attach the device that they drive. They have to detach
-                // before it is unbound, and to give back all tables before they detach.
+                // INVARIANT: As for this function, the device is set up for DMA. That is what every
+                // exporter relies on: whether the device is bound to a driver is up to the
+                // importer.
                 //
-                // SAFETY: As above, the device is valid and bound.
+                // SAFETY: The importer holds a reference to the device while it is attached.
                 dev: unsafe { Device::from_raw(dev) },
+                dir: dir.try_into()?,
+                _importer: PhantomData,
             };
-            let dir = dir.try_into()?;
-            let table = inner.data.map(&lock, &attachment, dir)?;
+            let Mapped { table, .. } = inner.data.map(&lock, &attachment)?;
             let raw = table.as_raw();
 
-            // Importers rely on the size of the buffer, and give the addresses to their device.
-            if table.size() != lock.buf.size() || !table.is_mapped_for(attachment.dev, dir) {
+            // Importers rely on the size of the buffer.
+            if table.size() != lock.buf.size() {
                 return Err(EINVAL);
             }
 
-            // SAFETY: The device stays bound until `unmap_dma_buf()` drops the table.
-            let table = unsafe { table.assume_bound() };
             lock.lent_mut()
                 .tables
                 .push_within_capacity(table)
@@ -393,9 +439,10 @@ impl<T: Exporter> VTable<T> {
         let mut lock = unsafe { Self::locked((*attach).dmabuf) };
         let tables = &mut lock.lent_mut().tables;
 
-        if let Some(i) = tables.iter().position(|table| table.as_raw() == sgt) {
+        match tables.iter().position(|table| table.as_raw() == sgt) {
             // This unmaps and frees the table.
-            let _ = tables.remove(i);
+            Some(i) => drop(tables.remove(i)),
+            None => pr_warn!("dma-buf: an importer gave back what it was not lent\n"),
         }
     }
 
@@ -424,7 +471,9 @@ impl<T: Exporter> VTable<T> {
             let data = unsafe { &Self::inner(buf).data };
 
             // SAFETY: `buf` is one of ours, and its reservation lock is not held.
-            unsafe { Self::with_lock(buf, |lock| data.begin_cpu_access(lock, dir)) }?;
+            let lock = unsafe { Self::lock_interruptible(buf) }?;
+
+            data.begin_cpu_access(&lock, dir)?;
             Ok(0)
         })
     }
@@ -441,8 +490,12 @@ impl<T: Exporter> VTable<T> {
             // SAFETY: `buf` is one of ours.
             let data = unsafe { &Self::inner(buf).data };
 
+            // Users in the kernel do not expect that an access cannot be ended.
+            //
             // SAFETY: `buf` is one of ours, and its reservation lock is not held.
-            unsafe { Self::with_lock(buf, |lock| data.end_cpu_access(lock, dir)) }?;
+            let lock = unsafe { Self::lock(buf) };
+
+            data.end_cpu_access(&lock, dir)?;
             Ok(0)
         })
     }

@@ -36,7 +36,8 @@ pub use self::exporter::{
     export,
     Attachment,
     Exporter,
-    Locked, //
+    Locked,
+    Mapped, //
 };
 
 /// A shared buffer.

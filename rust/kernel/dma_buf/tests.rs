@@ -7,7 +7,8 @@ use super::{
     Attachment,
     DmaBuf,
     Exporter,
-    Locked, //
+    Locked,
+    Mapped, //
 };
 use crate::{
     bindings,
@@ -22,6 +23,7 @@ use crate::{
     mm::{
         pin::{
             PinFlag,
+            PinFlags,
             PinnedRanges, //
         },
         vmap::PinnedVmap, //
@@ -31,10 +33,8 @@ use crate::{
         PAGE_SIZE, //
     },
     prelude::*,
-    scatterlist::{
-        PinnedSGTable,
-        SGTable, //
-    },
+    scatterlist::SGTable,
+    sizes::SizeConstants,
     sync::{
         aref::ARef,
         Arc, //
@@ -102,22 +102,17 @@ struct Shared {
 
 #[vtable]
 impl Exporter for Shared {
-    fn map<'dev>(
-        &self,
-        _lock: &Locked<'_>,
-        attachment: &Attachment<'dev>,
-        dir: DataDirection,
-    ) -> Result<PinnedSGTable<'dev>> {
-        PinnedSGTable::new(self.pages.clone(), attachment.device(), dir, GFP_KERNEL)
+    fn map<'a>(&self, _lock: &Locked<'_>, attachment: &Attachment<'a>) -> Result<Mapped<'a>> {
+        attachment.map(self.pages.clone())
     }
 
-    fn begin_cpu_access(&self, lock: &Locked<'_>, _dir: DataDirection) -> Result {
-        lock.sync_for_cpu();
+    fn begin_cpu_access(&self, lock: &Locked<'_>, dir: DataDirection) -> Result {
+        lock.sync_for_cpu(dir);
         Ok(())
     }
 
-    fn end_cpu_access(&self, lock: &Locked<'_>, _dir: DataDirection) -> Result {
-        lock.sync_for_device();
+    fn end_cpu_access(&self, lock: &Locked<'_>, dir: DataDirection) -> Result {
+        lock.sync_for_device(dir);
         Ok(())
     }
 
@@ -128,8 +123,12 @@ impl Exporter for Shared {
 
 /// Exports the pages of a new file as a buffer of `size` bytes.
 fn shared(size: usize) -> Result<(ARef<DmaBuf>, Arc<PinnedRanges>)> {
+    shared_with(size, PinFlag::Write.into())
+}
+
+fn shared_with(size: usize, flags: PinFlags) -> Result<(ARef<DmaBuf>, Arc<PinnedRanges>)> {
     let file = ShmemFile::new(SIZE)?;
-    let mut pages = PinnedRanges::new(PinFlag::Write);
+    let mut pages = PinnedRanges::new(flags);
     pages.pin(file.file(), 0, SIZE, GFP_KERNEL)?;
 
     let pages = Arc::new(pages, GFP_KERNEL)?;
@@ -156,23 +155,36 @@ fn with_vmap<R>(buf: &DmaBuf, f: impl FnOnce(*mut u8) -> R) -> Result<R> {
     Ok(ret)
 }
 
-/// What mapping the buffer for an importer fails with, if it does.
-fn map_error(buf: &DmaBuf) -> Result<Option<Error>> {
+/// Calls `f` while the buffer is mapped for an importer; says why it cannot be, otherwise.
+fn with_importer<R>(
+    buf: &DmaBuf,
+    dir: DataDirection,
+    f: impl FnOnce(&SGTable) -> R,
+) -> Result<Result<R>> {
     let reg = importer()?;
+    let dir: bindings::dma_data_direction = dir.into();
 
     // SAFETY: The buffer and the device are valid.
     let attach = unsafe { bindings::dma_buf_attach(buf.as_raw(), raw_device(&reg)) };
     let attach = from_err_ptr(attach)?;
     // SAFETY: The attachment is valid, and the reservation lock is not held.
-    let sgt = unsafe { bindings::dma_buf_map_attachment_unlocked(attach, DIR) };
-    let sgt = from_err_ptr(sgt);
-    if let Ok(sgt) = sgt {
+    let sgt = unsafe { bindings::dma_buf_map_attachment_unlocked(attach, dir) };
+    let ret = from_err_ptr(sgt).map(|sgt| {
+        // SAFETY: The table is valid until it is unmapped.
+        let ret = f(unsafe { SGTable::from_raw(sgt) });
+
         // SAFETY: The table was returned for this attachment.
-        unsafe { bindings::dma_buf_unmap_attachment_unlocked(attach, sgt, DIR) };
-    }
+        unsafe { bindings::dma_buf_unmap_attachment_unlocked(attach, sgt, dir) };
+        ret
+    });
     // SAFETY: The attachment is valid, and nothing is mapped.
     unsafe { bindings::dma_buf_detach(buf.as_raw(), attach) };
-    Ok(sgt.err())
+    Ok(ret)
+}
+
+/// What mapping the buffer for an importer fails with, if it does.
+fn map_error(buf: &DmaBuf, dir: DataDirection) -> Result<Option<Error>> {
+    Ok(with_importer(buf, dir, |_| ())?.err())
 }
 
 #[macros::kunit_tests(rust_dma_buf)]
@@ -235,36 +247,39 @@ mod kunit {
     #[test]
     fn importer_gets_all_pages() -> Result {
         let (buf, pages) = shared(SIZE)?;
-        let reg = importer()?;
 
-        // SAFETY: The buffer and the device are valid.
-        let attach = unsafe { bindings::dma_buf_attach(buf.as_raw(), raw_device(&reg)) };
-        let attach = from_err_ptr(attach)?;
-        // SAFETY: The attachment is valid, and the reservation lock is not held.
-        let sgt = unsafe { bindings::dma_buf_map_attachment_unlocked(attach, DIR) };
-        let sgt = from_err_ptr(sgt)?;
+        with_importer(&buf, DataDirection::Bidirectional, |table| {
+            let mut len = 0;
+            for entry in table.iter() {
+                len += usize::try_from(entry.dma_len())?;
+            }
+            assert_eq!(len, SIZE);
+            // There is one entry for each run, unless the mapping has merged them, or the device
+            // cannot take that much at once: 64 KiB, as it says nothing.
+            assert!(table.iter().count() <= pages.runs(usize::SZ_64K / PAGE_SIZE).count());
 
-        // SAFETY: The table is valid until it is unmapped.
-        let table = unsafe { SGTable::from_raw(sgt) };
-        let mut len = 0;
-        for entry in table.iter() {
-            len += usize::try_from(entry.dma_len())?;
-        }
-        assert_eq!(len, SIZE);
-        // There is one entry for each run, unless the mapping has merged them.
-        assert!(table.iter().count() <= pages.runs(usize::MAX).count());
+            for dir in [DataDirection::FromDevice, DataDirection::Bidirectional] {
+                // SAFETY: The buffer is valid, and its reservation lock is not held.
+                to_result(unsafe { bindings::dma_buf_begin_cpu_access(buf.as_raw(), dir.into()) })?;
+                // SAFETY: As above.
+                to_result(unsafe { bindings::dma_buf_end_cpu_access(buf.as_raw(), dir.into()) })?;
+            }
+            Ok(())
+        })??
+    }
 
-        for _ in 0..2 {
-            // SAFETY: The buffer is valid, and its reservation lock is not held.
-            to_result(unsafe { bindings::dma_buf_begin_cpu_access(buf.as_raw(), DIR) })?;
-            // SAFETY: As above.
-            to_result(unsafe { bindings::dma_buf_end_cpu_access(buf.as_raw(), DIR) })?;
-        }
+    #[test]
+    fn unmapping_keeps_what_was_written() -> Result {
+        let (buf, _) = shared(SIZE)?;
 
-        // SAFETY: The table was returned for this attachment.
-        unsafe { bindings::dma_buf_unmap_attachment_unlocked(attach, sgt, DIR) };
-        // SAFETY: The attachment is valid, and nothing is mapped.
-        unsafe { bindings::dma_buf_detach(buf.as_raw(), attach) };
+        // With swiotlb=force, the device has a copy of the pages.
+        with_importer(&buf, DataDirection::Bidirectional, |_| {
+            // SAFETY: The mapping is `SIZE` bytes long.
+            with_vmap(&buf, |addr| unsafe { addr.write_volatile(42) })
+        })???;
+        // SAFETY: As above.
+        let value = with_vmap(&buf, |addr| unsafe { addr.read_volatile() })?;
+        assert_eq!(value, 42);
         Ok(())
     }
 
@@ -272,42 +287,26 @@ mod kunit {
     fn wrong_size_is_refused() -> Result {
         let (buf, _) = shared(SIZE + PAGE_SIZE)?;
 
-        assert_eq!(map_error(&buf)?, Some(EINVAL));
+        assert_eq!(map_error(&buf, DataDirection::Bidirectional)?, Some(EINVAL));
         Ok(())
     }
 
     #[test]
-    fn wrong_direction_is_refused() -> Result {
-        struct ReadOnly(Arc<PinnedRanges>);
+    fn read_only_pages_are_not_written() -> Result {
+        let (buf, pages) = shared_with(SIZE, PinFlags::default())?;
 
-        #[vtable]
-        impl Exporter for ReadOnly {
-            fn map<'dev>(
-                &self,
-                _lock: &Locked<'_>,
-                attachment: &Attachment<'dev>,
-                _dir: DataDirection,
-            ) -> Result<PinnedSGTable<'dev>> {
-                let dir = DataDirection::ToDevice;
-                PinnedSGTable::new(self.0.clone(), attachment.device(), dir, GFP_KERNEL)
-            }
-        }
-
-        let (_, pages) = shared(SIZE)?;
-        let buf = export(SIZE, Ok(ReadOnly(pages)))?;
-
-        assert_eq!(map_error(&buf)?, Some(EINVAL));
+        assert_eq!(map_error(&buf, DataDirection::ToDevice)?, None);
+        assert_eq!(map_error(&buf, DataDirection::FromDevice)?, Some(EACCES));
+        assert_eq!(map_error(&buf, DataDirection::Bidirectional)?, Some(EACCES));
+        assert_eq!(PinnedVmap::new(pages, GFP_KERNEL).err(), Some(EACCES));
         Ok(())
     }
 
     #[test]
     fn no_direction_is_refused() -> Result {
-        let (_, pages) = shared(SIZE)?;
-        let reg = importer()?;
-        let faux: &faux::Device<device::Bound> = reg.as_ref();
+        let (buf, _) = shared(SIZE)?;
 
-        let table = PinnedSGTable::new(pages, faux.as_ref(), DataDirection::None, GFP_KERNEL);
-        assert_eq!(table.err(), Some(EINVAL));
+        assert_eq!(map_error(&buf, DataDirection::None)?, Some(EINVAL));
         Ok(())
     }
 
@@ -317,12 +316,7 @@ mod kunit {
 
         #[vtable]
         impl Exporter for Unused {
-            fn map<'dev>(
-                &self,
-                _lock: &Locked<'_>,
-                _attachment: &Attachment<'dev>,
-                _dir: DataDirection,
-            ) -> Result<PinnedSGTable<'dev>> {
+            fn map<'a>(&self, _: &Locked<'_>, _: &Attachment<'a>) -> Result<Mapped<'a>> {
                 Err(ENODEV)
             }
         }

@@ -43,7 +43,8 @@ impl_flags!(
         /// The pages will be written.
         ///
         /// The file must be open for writing and must not be sealed against writes. The pages are
-        /// marked dirty when they are unpinned.
+        /// marked dirty when they are unpinned. Without this flag they are refused wherever they
+        /// could be written.
         Write = bindings::PIN_FD_WRITE,
 
         /// Refuse a file that can still be truncated.
@@ -250,6 +251,12 @@ struct Runs<'a> {
     _pages: PhantomData<&'a PinnedRanges>,
 }
 
+impl Runs<'_> {
+    /// Whether the `struct page`s of contiguous pages are contiguous too, across sections of
+    /// memory, as users of a run expect. Those of one range are anyway.
+    const MERGE: bool = cfg!(CONFIG_SPARSEMEM_VMEMMAP) || !cfg!(CONFIG_SPARSEMEM);
+}
+
 impl<'a> Iterator for Runs<'a> {
     type Item = Run<'a>;
 
@@ -263,7 +270,7 @@ impl<'a> Iterator for Runs<'a> {
             }
         };
 
-        while nr_pages < self.max_pages {
+        while Self::MERGE && nr_pages < self.max_pages {
             match self.ranges.as_slice().first() {
                 Some(range) if range.pfn() == pfn + nr_pages => nr_pages += range.nr_pages(),
                 _ => break,
@@ -293,6 +300,7 @@ impl<'a> Iterator for Runs<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PinnedPage<'a> {
     pfn: usize,
+    writable: bool,
     _pages: PhantomData<&'a PinnedRanges>,
 }
 
@@ -308,6 +316,12 @@ impl PinnedPage<'_> {
     #[inline]
     pub fn pfn(self) -> usize {
         self.pfn
+    }
+
+    /// Whether the page was pinned with [`PinFlag::Write`].
+    #[inline]
+    pub fn is_writable(self) -> bool {
+        self.writable
     }
 }
 
@@ -520,9 +534,6 @@ impl PinnedRanges {
             // SAFETY: The first `nr` entries own the pins of ranges that were removed from the
             // list. A pinned folio is not split, so they are what `pin_user_pages_fd()` returned.
             unsafe { bindings::unpin_user_ranges(batch.as_ptr(), nr as c_uint, make_dirty) };
-
-            // SAFETY: Unpinning may sleep, and so may this.
-            unsafe { bindings::cond_resched() };
         }
     }
 
@@ -532,6 +543,12 @@ impl PinnedRanges {
     pub fn shrink_to_fit(&mut self, flags: Flags) -> Result<(), AllocError> {
         self.list.ranges.shrink_to(0, flags | __GFP_NOWARN)?;
         self.list.starts.shrink_to(0, flags | __GFP_NOWARN)
+    }
+
+    /// Whether the pages are pinned with [`PinFlag::Write`].
+    #[inline]
+    pub fn is_writable(&self) -> bool {
+        self.flags.contains(PinFlag::Write)
     }
 
     /// The number of pages.
@@ -557,8 +574,11 @@ impl PinnedRanges {
 
     /// Returns all pages from the given one on.
     pub fn pages_from(&self, page: usize) -> impl Iterator<Item = PinnedPage<'_>> {
-        self.list.pfns_from(page).map(|pfn| PinnedPage {
+        let writable = self.is_writable();
+
+        self.list.pfns_from(page).map(move |pfn| PinnedPage {
             pfn,
+            writable,
             _pages: PhantomData,
         })
     }
@@ -571,7 +591,7 @@ impl PinnedRanges {
 
 impl Drop for PinnedRanges {
     fn drop(&mut self) {
-        self.unpin(0, self.flags.contains(PinFlag::Write));
+        self.unpin(0, self.is_writable());
     }
 }
 

@@ -37,12 +37,18 @@ unsafe impl Sync for PinnedVmap {}
 impl PinnedVmap {
     /// Maps all `pages`.
     ///
-    /// Fails with [`EINVAL`] if there are none, or more than `u32::MAX`, and with [`ENOMEM`] if
+    /// Fails with [`EINVAL`] if there are none, or more than `u32::MAX`, with [`EACCES`] if they
+    /// were not pinned with [`PinFlag::Write`], as the mapping is writable, and with [`ENOMEM`] if
     /// there is no room in the address space. May sleep.
+    ///
+    /// [`PinFlag::Write`]: crate::mm::pin::PinFlag::Write
     pub fn new(pages: Arc<PinnedRanges>, flags: Flags) -> Result<Self> {
         let count = c_uint::try_from(pages.nr_pages())?;
         if count == 0 {
             return Err(EINVAL);
+        }
+        if !pages.is_writable() {
+            return Err(EACCES);
         }
 
         let mut array = KVVec::with_capacity(pages.nr_pages(), flags)?;

@@ -4,7 +4,7 @@
 //!
 //! A driver that wants to handle the page faults of a mapping implements [`VmOps`] for the data
 //! that the mapping shows, and hands out [`Operations`] when the mapping is made. The subsystem
-//! that owns the data installs them, and only once nothing can fail any more.
+//! that owns the data installs them, as the last thing that it does for the mapping.
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
@@ -110,12 +110,18 @@ impl<'vma> VmFault<'vma> {
     /// Maps `page` at `address`, which need not be the address of the fault.
     ///
     /// Does nothing if something is mapped there already. Fails with [`FaultError::Sigbus`] for an
-    /// address outside of the virtual memory area, and for an area that is not `VM_PFNMAP`.
+    /// address outside of the virtual memory area, for an area that is not `VM_PFNMAP`, and for one
+    /// that is or may become writable if the page was not pinned with [`PinFlag::Write`].
+    ///
+    /// [`PinFlag::Write`]: crate::mm::pin::PinFlag::Write
     pub fn insert_pfn(&self, address: usize, page: PinnedPage<'vma>) -> Result<(), FaultError> {
         let vma = self.vma();
 
         if vma.flags() & (flags::PFNMAP | flags::MIXEDMAP) != flags::PFNMAP || vma.is_cow_mapping()
         {
+            return Err(FaultError::Sigbus);
+        }
+        if vma.flags() & (flags::WRITE | flags::MAYWRITE) != 0 && !page.is_writable() {
             return Err(FaultError::Sigbus);
         }
 
