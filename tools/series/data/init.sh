@@ -1,7 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The guest's first process: runs the tests of /tests, one "NAME HUGEPAGES PROGRAM" a line. Results go to the second
-# serial port, apart from the console; the console is told which test runs, so that a splat can be put to it.
+# The guest's first process: runs the tests of /tests, one a line: name, huge pages, seconds until it is killed, program
+# with arguments, and a tab between them. Results go to the second serial port, apart from the console; the console is
+# told which test runs, so that a splat can be put to it.
+set -f
+tab=$(printf '\t')
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null
@@ -18,10 +21,11 @@ if grep -q series.shell /proc/cmdline; then
 	setsid cttyhack sh
 	poweroff -f
 fi
-while read -r name hugepages program; do
+while IFS=$tab read -r name hugepages seconds command; do
 	echo "$hugepages" > /proc/sys/vm/nr_hugepages
 	say "begin $name"
-	"/bin/$program" > /dev/ttyS1 2>&1 < /dev/null
+	# The command is split into words here: the blanks in it separate arguments.
+	timeout -s KILL "$seconds" /bin/$command > /dev/ttyS1 2>&1 < /dev/null
 	say "end $name $?"
 	echo 0 > /proc/sys/vm/nr_hugepages
 done < /tests

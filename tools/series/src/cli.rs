@@ -139,9 +139,12 @@ pub struct BootArgs {
     /// Boot this often
     #[arg(long, value_name = "K", default_value_t = 1)]
     pub repeat: u32,
-    /// Give up on a guest after this many seconds
+    /// Give up on a guest whose tests have said nothing for this many seconds
     #[arg(long, value_name = "SECS")]
     pub timeout: Option<u64>,
+    /// Run this test of series.toml only; may be given more than once
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["initrd", "shell"])]
+    pub test: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -152,6 +152,6 @@ impl Config {
                 ));
             }
         }
-        Ok(())
+        self.kernel.validate()
     }
 }

@@ -8,7 +8,7 @@ use super::build::{self, Kernel, Source};
 use super::ktap::{self, Case, Verdict};
 use super::qemu::{self, End, Guest};
 use super::splat::{self, Splat};
-use super::{GuestTest, accel, guest, selected, table};
+use super::{GuestTest, accel, guest, selected, steps, table};
 use crate::cli::BootArgs;
 use crate::context::Context;
 use crate::error::{Error, Outcome, Result};
@@ -16,8 +16,8 @@ use crate::progress;
 use crate::stack;
 use crate::toolchain::Toolchain;
 
-/// What the guest's tests may take together, under TCG on a slow machine.
-const TESTS_TIMEOUT: Duration = Duration::from_secs(600);
+/// A guest that says nothing for longer hangs: every test of it is killed earlier.
+const TESTS_QUIET: Duration = Duration::from_secs(600);
 
 /// The verdicts of one boot.
 #[derive(Debug)]
@@ -48,6 +48,27 @@ impl Run {
                 .find(|found| found.name == case)?
                 .verdict,
         )
+    }
+
+    /// A run of one test.
+    #[cfg(test)]
+    pub fn of_cases(name: &str, test: &str, cases: &[(&str, Verdict)]) -> Self {
+        let case = |&(name, verdict): &(&str, Verdict)| Case {
+            name: name.to_owned(),
+            verdict,
+            reason: String::new(),
+        };
+        Run {
+            name: name.to_owned(),
+            results: vec![TestResult {
+                test: test.to_owned(),
+                cases: cases.iter().map(case).collect(),
+            }],
+            splats: Vec::new(),
+            end: End::PowerOff,
+            last_words: String::new(),
+            console_log: PathBuf::from("console.log"),
+        }
     }
 
     pub fn cases(&self) -> impl Iterator<Item = (&str, &Case)> {
@@ -88,11 +109,13 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
         })?;
     }
     memory(&args.memory)?;
+    chosen(ctx, args)?;
     let (toolchain, kernel) = selected(ctx, &args.image)?;
     if args.initrd.is_some() || args.shell {
         return interactive(ctx, &toolchain, &kernel, args);
     }
 
+    let chosen = chosen(ctx, args)?;
     let stack = stack::ensure(ctx)?;
     let name = column(args);
     let mut outcome = Outcome::Clean;
@@ -103,13 +126,34 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
             &kernel,
             &name,
             &Source::tip(&stack),
-            &ctx.config.kernel.tests,
+            &chosen,
             args,
         )?;
         println!("{}", table::render(&[&run]));
         outcome = outcome.and(judge(&run));
     }
     Ok(outcome)
+}
+
+/// The tests that `--test` names; without it those that say by themselves whether a kernel is right.
+fn chosen(ctx: &Context, args: &BootArgs) -> Result<Vec<GuestTest>> {
+    let settings = &ctx.config.kernel;
+    if args.test.is_empty() {
+        return Ok(settings.absolute());
+    }
+    let find = |name: &String| {
+        let known: Vec<&str> = settings
+            .tests
+            .iter()
+            .map(|test| test.name.as_str())
+            .collect();
+        let found = settings.tests.iter().find(|test| test.name == *name);
+        found.cloned().ok_or_else(|| {
+            Error::config(format!("--test {name}"), "there is no such test")
+                .mend(format!("one of {}", known.join(", ")))
+        })
+    };
+    args.test.iter().map(find).collect()
 }
 
 fn column(args: &BootArgs) -> String {
@@ -178,7 +222,7 @@ pub fn tests(
         memory: &args.memory,
         accel,
         icount: args.icount,
-        timeout: args.timeout.map_or(TESTS_TIMEOUT, Duration::from_secs),
+        timeout: args.timeout.map_or(TESTS_QUIET, Duration::from_secs),
         logs: &logs,
         interactive: false,
     }
@@ -207,36 +251,64 @@ pub(super) fn results(text: &str, tests: &[GuestTest]) -> Vec<TestResult> {
     tests
         .iter()
         .map(|test| {
-            let begin = format!("series: begin {}\n", test.name);
-            let said = text.split_once(&begin).map_or("", |(_, rest)| rest);
-            let end = format!("series: end {} ", test.name);
-            let (said, status) = said.split_once(&end).unwrap_or((said, ""));
-            let mut cases = ktap::parse(said);
-            for number in cases.len() + 1..=test.cases {
-                cases.push(Case {
-                    name: format!("case {number}"),
-                    verdict: Verdict::CutOff,
-                    reason: String::new(),
-                });
+            let mut cases = Vec::new();
+            for (name, arguments) in test.runs() {
+                let mut found = one_run(&text, test, &name);
+                if !arguments.is_empty() {
+                    for case in &mut found {
+                        case.name = format!("{arguments}: {}", case.name);
+                    }
+                }
+                cases.extend(found);
             }
-            let status = status.lines().next().unwrap_or("").trim();
-            let all_pass = cases.iter().all(|case| case.verdict == Verdict::Pass);
-            if all_pass && status != "0" {
-                cases.push(Case {
-                    name: format!(
-                        "exit status {}",
-                        if status.is_empty() { "missing" } else { status }
-                    ),
-                    verdict: Verdict::Fail,
-                    reason: String::new(),
-                });
-            }
+            ktap::tell_apart(&mut cases);
             TestResult {
                 test: test.name.clone(),
                 cases,
             }
         })
         .collect()
+}
+
+fn one_run(text: &str, test: &GuestTest, name: &str) -> Vec<Case> {
+    let said = text
+        .split_once(&format!("series: begin {name}\n"))
+        .map_or("", |(_, rest)| rest);
+    let said = said.split("series: begin ").next().unwrap_or(said);
+    let (said, status) = said
+        .split_once(&format!("series: end {name} "))
+        .unwrap_or((said, ""));
+    let status = status.lines().next().unwrap_or("").trim();
+    let mut cases = match &test.steps {
+        Some(prefix) => steps::parse(said, prefix, status == "0"),
+        None => ktap::parse(said),
+    };
+    let (missing, reason) = match ktap::skipped(said) {
+        Some(reason) => (Verdict::Skip, reason),
+        None => (Verdict::CutOff, ""),
+    };
+    for number in cases.len() + 1..=test.cases {
+        cases.push(Case {
+            name: format!("case {number}"),
+            verdict: missing,
+            reason: reason.to_owned(),
+        });
+    }
+    // Kselftests exit with 4 if they skipped.
+    let has = |verdict| cases.iter().any(|case| case.verdict == verdict);
+    let accounted = status == "0"
+        || has(Verdict::Fail)
+        || has(Verdict::CutOff)
+        || (status == "4" && has(Verdict::Skip));
+    if !accounted {
+        let status = if status.is_empty() { "missing" } else { status };
+        cases.push(Case {
+            name: format!("exit status {status}"),
+            verdict: Verdict::Fail,
+            reason: String::new(),
+        });
+    }
+    cases
 }
 
 /// Anybody's initramfs, or a shell: the console is standard output.
@@ -315,19 +387,8 @@ fn memory(text: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn test(name: &str, cases: usize) -> GuestTest {
-        GuestTest {
-            name: name.to_owned(),
-            dir: String::new(),
-            program: name.to_owned(),
-            cases,
-            hugepages: 0,
-            fails_on_base: Vec::new(),
-        }
-    }
-
     fn verdicts(text: &str, cases: usize) -> Vec<Verdict> {
-        results(text, &[test("a", cases)])[0]
+        results(text, &[GuestTest::plain("a", cases)])[0]
             .cases
             .iter()
             .map(|case| case.verdict)
@@ -361,6 +422,57 @@ mod tests {
     fn a_guest_that_dies_in_a_test() {
         let text = "series: begin a\n1..2\nok 1 x\n";
         assert_eq!(verdicts(text, 2), [Verdict::Pass, Verdict::CutOff]);
+    }
+
+    #[test]
+    fn a_program_that_skips_everything_is_skipped() {
+        let text = "series: begin a\n1..0 # SKIP none\nseries: end a 4\n";
+        assert_eq!(verdicts(text, 2), [Verdict::Skip, Verdict::Skip]);
+    }
+
+    #[test]
+    fn a_program_that_dies_after_a_skip_failed() {
+        let text = "series: begin a\n1..1\nok 1 x # SKIP none\nseries: end a 139\n";
+        assert_eq!(verdicts(text, 1), [Verdict::Skip, Verdict::Fail]);
+    }
+
+    #[test]
+    fn each_run_has_its_own_cases() {
+        let mut test = GuestTest::plain("a", 1);
+        test.runs = vec!["-x".to_owned(), "-x -n 1".to_owned(), "-y".to_owned()];
+        // The guest died in the second run.
+        let text = "series: begin a -x\n1..1\nok 1 done\nseries: end a -x 0\n\
+            series: begin a -x -n 1\n1..1\n";
+        let found: Vec<(String, Verdict)> = results(text, &[test])[0]
+            .cases
+            .iter()
+            .map(|case| (case.name.clone(), case.verdict))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("-x: done".to_owned(), Verdict::Pass),
+                ("-x -n 1: case 1".to_owned(), Verdict::CutOff),
+                ("-y: case 1".to_owned(), Verdict::CutOff),
+            ]
+        );
+    }
+
+    #[test]
+    fn steps_stand_for_cases() {
+        let mut test = GuestTest::plain("a", 3);
+        test.steps = Some("memfd: ".to_owned());
+        let said = |status: &str| {
+            let text = format!("series: begin a\nmemfd: ONE\nmemfd: TWO\nseries: end a {status}\n");
+            results(&text, &[test.clone()])[0]
+                .cases
+                .iter()
+                .map(|case| case.verdict)
+                .collect::<Vec<_>>()
+        };
+        use Verdict::{CutOff, Fail, Pass};
+        assert_eq!(said("0"), [Pass, Pass, CutOff]);
+        assert_eq!(said("134"), [Pass, Fail, CutOff]);
     }
 
     #[test]

@@ -92,14 +92,11 @@ fn packed(
     })?;
     for applet in [
         "sh", "mount", "mkdir", "stty", "echo", "grep", "setsid", "cttyhack", "poweroff", "cat",
-        "ls", "dmesg", "mkswap", "sleep", "swapon", "swapoff",
+        "ls", "dmesg", "mkswap", "sleep", "swapon", "swapoff", "timeout",
     ] {
         std::os::unix::fs::symlink("busybox", guest.join("bin").join(applet)).at(guest)?;
     }
-    let list: String = tests
-        .iter()
-        .map(|test| format!("{} {} {}\n", test.name, test.hugepages, test.program))
-        .collect();
+    let list: String = tests.iter().map(GuestTest::lines).collect();
     fs::write(guest.join("tests"), list).at(guest)?;
     let init = guest.join("init");
     fs::write(&init, INIT).at(&init)?;

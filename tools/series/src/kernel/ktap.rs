@@ -39,6 +39,27 @@ pub fn parse(text: &str) -> Vec<Case> {
     levels.into_iter().rev().flat_map(Level::finish).collect()
 }
 
+/// Why a program skipped all that it has: "1..0 # SKIP reason".
+pub fn skipped(text: &str) -> Option<&str> {
+    text.lines()
+        .map(str::trim_end)
+        .filter(|line| plan(line) == Some(0))
+        .find_map(|line| Some(line.split_once("# ")?.1))
+        .filter(|directive| directive.to_ascii_uppercase().starts_with("SKIP"))
+}
+
+/// Cases of one name get a number behind it, so that each can be told from the others.
+pub fn tell_apart(cases: &mut [Case]) {
+    for i in 0..cases.len() {
+        let name = cases[i].name.clone();
+        let mut count = 1;
+        for case in cases[i + 1..].iter_mut().filter(|case| case.name == name) {
+            count += 1;
+            case.name = format!("{name} ({count})");
+        }
+    }
+}
+
 /// KUnit's results among everything else on a console, a case for each suite.
 pub fn suites(console: &str) -> Vec<Case> {
     // Suites stand at the left margin, and what they hold is indented.
@@ -266,6 +287,23 @@ mod tests {
         let text = "1..1\n    1..2\n    ok 1 one\n";
         let verdicts: Vec<Verdict> = parse(text).into_iter().map(|case| case.verdict).collect();
         assert_eq!(verdicts, [Verdict::Pass, Verdict::CutOff, Verdict::CutOff]);
+    }
+
+    #[test]
+    fn a_program_that_skips_everything() {
+        let text = "TAP version 13\n1..0 # SKIP Not enough huge pages\r\n";
+        assert!(parse(text).is_empty());
+        assert_eq!(skipped(text), Some("SKIP Not enough huge pages"));
+        assert_eq!(skipped("1..0\n"), None);
+        assert_eq!(skipped("1..2 # SKIP x\n"), None);
+    }
+
+    #[test]
+    fn cases_of_one_name_are_told_apart() {
+        let mut cases = parse("1..4\nok 1 a\nok 2 b\nnot ok 3 a\nok 4 a\n");
+        tell_apart(&mut cases);
+        let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "a (2)", "a (3)"]);
     }
 
     #[test]

@@ -10,11 +10,15 @@ mod ktap;
 mod qemu;
 #[cfg(test)]
 mod replay;
+mod same;
+mod settings;
 mod splat;
+mod steps;
 mod table;
 mod test;
 
 pub use boot::boot;
+pub use settings::{GuestTest, Settings};
 pub use test::test;
 
 use crate::cli::{Driver, ImageArgs};
@@ -24,33 +28,6 @@ use crate::toolchain::Toolchain;
 use crate::{patches, stack};
 
 use build::{Kernel, Source};
-
-/// The `[kernel]` table of `series.toml`.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// The programs that run in the guest.
-    #[serde(default)]
-    pub tests: Vec<GuestTest>,
-}
-
-/// A kselftest program that runs in the guest and speaks KTAP.
-#[derive(Debug, Clone, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GuestTest {
-    pub name: String,
-    /// Its folder under tools/testing/selftests.
-    pub dir: String,
-    pub program: String,
-    /// How many test cases it has: fewer results than that are a failure.
-    pub cases: usize,
-    /// 2 MiB huge pages that it needs.
-    #[serde(default)]
-    pub hugepages: u32,
-    /// Test cases that the stack mends: they must fail on the base.
-    #[serde(default)]
-    pub fails_on_base: Vec<String>,
-}
 
 pub fn build(ctx: &Context, args: &ImageArgs) -> Result<Outcome> {
     selected(ctx, args)?;

@@ -24,6 +24,7 @@ pub struct Guest<'a> {
     pub accel: Accel,
     /// Time is the number of instructions, on one CPU.
     pub icount: bool,
+    /// It is given up when it has said nothing on the results port for this long.
     pub timeout: Duration,
     /// Gets console.log and results.log.
     pub logs: &'a Path,
@@ -131,7 +132,8 @@ impl Guest<'_> {
             text
         });
 
-        let start = Instant::now();
+        let mut heard = 0;
+        let mut quiet_since = Instant::now();
         let mut hang = false;
         let status = loop {
             let ended = child
@@ -140,7 +142,12 @@ impl Guest<'_> {
             if let Some(status) = ended {
                 break status;
             }
-            if start.elapsed() > self.timeout && !hang {
+            let said = fs::metadata(results).at(results)?.len();
+            if said != heard {
+                heard = said;
+                quiet_since = Instant::now();
+            }
+            if quiet_since.elapsed() > self.timeout && !hang {
                 hang = true;
                 child.kill().map_err(|e| Error::environment("qemu", e))?;
             }

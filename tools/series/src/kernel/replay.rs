@@ -63,14 +63,7 @@ fn replay(name: &str, then: Then) -> Result<Ran> {
 
 /// The verdicts of a run of one test "a" that has two cases.
 fn verdicts(ran: &Ran) -> String {
-    let test = GuestTest {
-        name: "a".to_owned(),
-        dir: String::new(),
-        program: "a".to_owned(),
-        cases: 2,
-        hugepages: 0,
-        fails_on_base: Vec::new(),
-    };
+    let test = GuestTest::plain("a", 2);
     let mut text = format!("{:?}\n", ran.end);
     for result in boot::results(&ran.results, &[test]) {
         for case in result.cases {

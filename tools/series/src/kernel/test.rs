@@ -9,6 +9,7 @@ use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::kconfig::Lane;
 use super::ktap::Verdict;
+use super::same::{self, Compared};
 use super::{GuestTest, table};
 use crate::check;
 use crate::cli::{BootArgs, CheckArgs, Cli, Driver, TestArgs};
@@ -23,6 +24,8 @@ use crate::{patches, run};
 struct Tally {
     passed: usize,
     failed: usize,
+    /// By the kernel's own selftests, on the base too.
+    skipped: usize,
 }
 
 impl Tally {
@@ -34,6 +37,26 @@ impl Tally {
     fn fail(&mut self, what: impl std::fmt::Display) {
         self.failed += 1;
         println!("FAIL  {what}");
+    }
+
+    fn compared(&mut self, compared: Compared) {
+        match compared {
+            Compared::Same(what) => self.pass(what),
+            Compared::Different(what) => self.fail(what),
+            Compared::Skipped(what) => {
+                self.skipped += 1;
+                println!("skip  {what}, as on the base");
+            }
+        }
+    }
+
+    /// "3 passed, 0 failed", and the skips if there are any.
+    fn sum(&self) -> String {
+        let sum = format!("{} passed, {} failed", self.passed, self.failed);
+        match self.skipped {
+            0 => sum,
+            skipped => format!("{sum}, {skipped} skipped"),
+        }
     }
 
     fn result(&mut self, what: &str, result: &Result<()>) {
@@ -91,9 +114,9 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
             if !args.quick {
                 session.walk(args.full)?;
             }
-            session.side_by_side(args.quick)?;
+            let base = session.side_by_side(args.quick)?;
             if args.full {
-                session.debug_lane();
+                session.debug_lane(base.as_ref());
             }
         }
     }
@@ -104,7 +127,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         );
     }
     let tally = session.tally;
-    println!("{} passed, {} failed", tally.passed, tally.failed);
+    println!("{}", tally.sum());
     Ok(if tally.failed == 0 {
         Outcome::Clean
     } else {
@@ -285,9 +308,10 @@ impl Session<'_> {
         }
     }
 
-    /// Every case passes and the kernel does not complain.
+    /// Every case passes and the kernel does not complain. The kernel's own selftests are compared, not required.
     fn require_all(&mut self, run: &Run) {
-        for (test, case) in run.cases() {
+        let settings = &self.ctx.config.kernel;
+        for (test, case) in run.cases().filter(|(test, _)| !settings.compares(test)) {
             let what = format!("{}: {test}: {}", run.name, case.name);
             match case.verdict {
                 Verdict::Pass => self.tally.pass(what),
@@ -303,11 +327,37 @@ impl Session<'_> {
         }
     }
 
+    /// The kernel's own selftests end as they end on the base.
+    fn require_same(&mut self, base: Option<&Run>, run: &Run) {
+        let tests = &self.ctx.config.kernel.tests;
+        let Some(base) = base else {
+            for test in tests.iter().filter(|test| test.same_as_base) {
+                self.tally.fail(format_args!(
+                    "{}: {}: NOT RUN on the base",
+                    run.name, test.name
+                ));
+            }
+            return;
+        };
+        for compared in same::compare(base, run, tests) {
+            self.tally.compared(compared);
+        }
+    }
+
     /// What the stack mends must fail on the base, and everything must pass on the tip, with either driver.
-    fn side_by_side(&mut self, quick: bool) -> Result<()> {
+    ///
+    /// Returns what the base did.
+    fn side_by_side(&mut self, quick: bool) -> Result<Option<Run>> {
         let base = Source::base(&self.stack);
         let tip = Source::tip(&self.stack);
-        let tests = self.ctx.config.kernel.tests.clone();
+        let tests = if quick {
+            println!(
+                "--quick leaves out the base, and the kernel's own selftests, which are compared with it"
+            );
+            self.ctx.config.kernel.absolute()
+        } else {
+            self.ctx.config.kernel.tests.clone()
+        };
         let mut runs = Vec::new();
         let kernels: &[(&Source, Driver)] = if quick {
             &[(&tip, Driver::Rust)]
@@ -332,13 +382,17 @@ impl Session<'_> {
                 }
             } else {
                 self.require_all(run);
+                if !quick {
+                    self.require_same(runs.iter().find(|run| run.name.starts_with("base")), run);
+                }
             }
         }
-        Ok(())
+        Ok(runs.into_iter().find(|run| run.name.starts_with("base")))
     }
 
-    /// The tip with everything that the kernel can check about itself, with either driver.
-    fn debug_lane(&mut self) {
+    /// The tip with everything that the kernel can check about itself, with either driver. The kernel's own selftests are
+    /// compared with the base without those checks.
+    fn debug_lane(&mut self, base: Option<&Run>) {
         let tip = Source::tip(&self.stack);
         let tests = self.ctx.config.kernel.tests.clone();
         for driver in [Driver::C, Driver::Rust] {
@@ -350,13 +404,15 @@ impl Session<'_> {
             let kernel = build::kernel(self.ctx, &self.toolchain, &tip, driver, Lane::Debug);
             if let Some(run) = self.boot_built(kernel, &name, &tip, &tests) {
                 self.require_all(&run);
+                self.require_same(base, &run);
             }
         }
     }
 
     /// On the base exactly those cases fail that the stack mends.
     fn require_base(&mut self, run: &Run, tests: &[GuestTest]) {
-        for (test, case) in run.cases() {
+        let settings = &self.ctx.config.kernel;
+        for (test, case) in run.cases().filter(|(test, _)| !settings.compares(test)) {
             let must_fail = tests
                 .iter()
                 .any(|known| known.name == test && known.fails_on_base.contains(&case.name));
@@ -417,13 +473,9 @@ fn existing(ctx: &Context, stack: &Stack, n: usize) -> Vec<GuestTest> {
             .test(&["cat-file", "-e", &path])
             .unwrap_or(false)
     };
-    ctx.config
-        .kernel
-        .tests
-        .iter()
-        .filter(|test| there(test))
-        .cloned()
-        .collect()
+    let mut tests = ctx.config.kernel.absolute();
+    tests.retain(there);
+    tests
 }
 
 /// Errors are shown where they happen and counted elsewhere.
@@ -437,31 +489,20 @@ mod tests {
 
     #[test]
     fn a_case_that_gave_no_verdict_on_the_base_is_named() {
-        let case = |name: &str| crate::kernel::ktap::Case {
-            name: name.to_owned(),
-            verdict: Verdict::Fail,
-            reason: String::new(),
-        };
-        let run = Run {
-            name: "base+c".to_owned(),
-            results: vec![boot::TestResult {
-                test: "data".to_owned(),
-                cases: vec![case("D1")],
-            }],
-            splats: Vec::new(),
-            end: crate::kernel::qemu::End::PowerOff,
-            last_words: String::new(),
-            console_log: "console.log".into(),
-        };
-        let test = GuestTest {
-            name: "data".to_owned(),
-            dir: String::new(),
-            program: "data".to_owned(),
-            cases: 1,
-            hugepages: 0,
-            fails_on_base: vec!["D1".to_owned(), "D2".to_owned()],
-        };
+        let run = Run::of_cases("base+c", "data", &[("D1", Verdict::Fail)]);
+        let mut test = GuestTest::plain("data", 1);
+        test.fails_on_base = vec!["D1".to_owned(), "D2".to_owned()];
         assert_eq!(never_ran(&run, &[test]), ["data: D2"]);
+    }
+
+    #[test]
+    fn skips_are_counted_apart_and_only_named_if_there_are_any() {
+        let mut tally = Tally::default();
+        tally.compared(Compared::Same("a".to_owned()));
+        assert_eq!(tally.sum(), "1 passed, 0 failed");
+        tally.compared(Compared::Skipped("b".to_owned()));
+        tally.compared(Compared::Different("c".to_owned()));
+        assert_eq!(tally.sum(), "1 passed, 1 failed, 1 skipped");
     }
 
     #[test]

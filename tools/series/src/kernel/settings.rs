@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The `[kernel]` table of `series.toml`: what runs in the guest, and what is asked of it.
+
+/// The whole table.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The programs that run in the guest, in this order.
+    #[serde(default)]
+    pub tests: Vec<GuestTest>,
+}
+
+/// A kselftest program that runs in the guest.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestTest {
+    pub name: String,
+    /// Its folder under tools/testing/selftests.
+    pub dir: String,
+    pub program: String,
+    /// How many test cases a run of it has: fewer results than that are a failure.
+    pub cases: usize,
+    /// 2 MiB huge pages that it needs.
+    #[serde(default)]
+    pub hugepages: u32,
+    /// Test cases that the stack mends: they must fail on the base.
+    #[serde(default)]
+    pub fails_on_base: Vec<String>,
+    /// The kernel's own: every case must end as it ends on the base, whether that is a pass, a failure or a skip.
+    #[serde(default)]
+    pub same_as_base: bool,
+    /// It runs once with each of these arguments, which blanks separate; once without any if there are none.
+    #[serde(default)]
+    pub runs: Vec<String>,
+    /// It speaks no KTAP, and starts a line with this before each of its steps.
+    pub steps: Option<String>,
+    /// Seconds until it is killed; the other tests run then.
+    #[serde(default = "default_timeout")]
+    pub timeout: u32,
+}
+
+fn default_timeout() -> u32 {
+    300
+}
+
+/// A guest that says nothing for longer is given up: see `TESTS_QUIET`.
+const LONGEST_TIMEOUT: u32 = 500;
+
+impl GuestTest {
+    /// What the guest runs: the name that a run goes by, and its arguments.
+    pub fn runs(&self) -> Vec<(String, &str)> {
+        if self.runs.is_empty() {
+            return vec![(self.name.clone(), "")];
+        }
+        self.runs
+            .iter()
+            .map(|arguments| (format!("{} {arguments}", self.name), arguments.as_str()))
+            .collect()
+    }
+
+    /// The lines of the guest's list: name, huge pages, seconds and command, with a tab between them.
+    pub fn lines(&self) -> String {
+        self.runs()
+            .iter()
+            .map(|(name, arguments)| {
+                let command = format!("{} {arguments}", self.program);
+                format!(
+                    "{name}\t{}\t{}\t{}\n",
+                    self.hugepages,
+                    self.timeout,
+                    command.trim_end()
+                )
+            })
+            .collect()
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let plain = |text: &str, also: &str| {
+            !text.is_empty()
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+        };
+        for (field, text, also) in [
+            ("name", &self.name, "-_."),
+            ("program", &self.program, "-_."),
+            ("dir", &self.dir, "-_./"),
+        ] {
+            if !plain(text, also) {
+                return Err(format!("{field} = {text:?} is no plain name"));
+            }
+        }
+        if let Some(wrong) = self.runs.iter().find(|run| !plain(run, "-_./=,: ")) {
+            return Err(format!(
+                "runs: {wrong:?} has more than words with blanks between them; no shell reads it"
+            ));
+        }
+        if self.same_as_base && !self.fails_on_base.is_empty() {
+            return Err("fails_on_base is for tests without same_as_base".to_owned());
+        }
+        if !(1..=LONGEST_TIMEOUT).contains(&self.timeout) {
+            return Err(format!(
+                "timeout = {} is not from 1 to {LONGEST_TIMEOUT} seconds",
+                self.timeout
+            ));
+        }
+        Ok(())
+    }
+
+    /// A test with nothing special about it.
+    #[cfg(test)]
+    pub fn plain(name: &str, cases: usize) -> Self {
+        GuestTest {
+            name: name.to_owned(),
+            dir: "mm".to_owned(),
+            program: name.to_owned(),
+            cases,
+            hugepages: 0,
+            fails_on_base: Vec::new(),
+            same_as_base: false,
+            runs: Vec::new(),
+            steps: None,
+            timeout: default_timeout(),
+        }
+    }
+}
+
+impl Settings {
+    pub fn validate(&self) -> Result<(), String> {
+        for (i, test) in self.tests.iter().enumerate() {
+            test.validate()
+                .map_err(|cause| format!("kernel.tests {:?}: {cause}", test.name))?;
+            if self.tests[..i].iter().any(|other| other.name == test.name) {
+                return Err(format!("two of kernel.tests have the name {:?}", test.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the test of this name is compared with the base.
+    pub fn compares(&self, name: &str) -> bool {
+        self.tests
+            .iter()
+            .any(|test| test.name == name && test.same_as_base)
+    }
+
+    /// The tests that say by themselves whether a kernel is right.
+    pub fn absolute(&self) -> Vec<GuestTest> {
+        self.tests
+            .iter()
+            .filter(|test| !test.same_as_base)
+            .cloned()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_runs_once_with_each_of_its_arguments() {
+        let mut test = GuestTest::plain("gup_test", 1);
+        assert_eq!(test.lines(), "gup_test\t0\t300\tgup_test\n");
+        test.hugepages = 4;
+        test.timeout = 60;
+        test.runs = vec!["-a -n 1".to_owned(), "-L".to_owned()];
+        assert_eq!(
+            test.lines(),
+            "gup_test -a -n 1\t4\t60\tgup_test -a -n 1\ngup_test -L\t4\t60\tgup_test -L\n"
+        );
+    }
+
+    #[test]
+    fn what_the_guest_could_misread_is_refused() {
+        let wrong = |change: fn(&mut GuestTest)| {
+            let mut test = GuestTest::plain("a", 1);
+            change(&mut test);
+            Settings { tests: vec![test] }.validate()
+        };
+        assert_eq!(wrong(|_| ()), Ok(()));
+        assert_eq!(wrong(|test| test.runs = vec!["-F 0x1".into()]), Ok(()));
+        assert!(wrong(|test| test.name = "a b".into()).is_err());
+        assert!(wrong(|test| test.program = "a\tb".into()).is_err());
+        assert!(wrong(|test| test.runs = vec!["$(reboot)".into()]).is_err());
+        assert!(wrong(|test| test.runs = vec![String::new()]).is_err());
+        assert!(wrong(|test| test.timeout = 0).is_err());
+        assert!(wrong(|test| test.timeout = 9999).is_err());
+        let both = wrong(|test| {
+            test.same_as_base = true;
+            test.fails_on_base = vec!["x".into()];
+        });
+        assert!(both.unwrap_err().contains("same_as_base"));
+    }
+
+    #[test]
+    fn the_kernels_own_are_compared_and_left_out_elsewhere() {
+        let mut own = GuestTest::plain("iommufd", 1);
+        own.same_as_base = true;
+        let settings = Settings {
+            tests: vec![GuestTest::plain("udmabuf", 1), own],
+        };
+        assert!(settings.compares("iommufd") && !settings.compares("udmabuf"));
+        let names: Vec<String> = settings.absolute().into_iter().map(|t| t.name).collect();
+        assert_eq!(names, ["udmabuf"]);
+    }
+
+    #[test]
+    fn two_tests_of_one_name_are_refused() {
+        let tests = vec![GuestTest::plain("a", 1), GuestTest::plain("a", 2)];
+        assert!(Settings { tests }.validate().is_err());
+    }
+}
