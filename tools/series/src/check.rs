@@ -179,7 +179,7 @@ fn mirrored(ctx: &Context, all: &[Named]) -> Result<Vec<String>> {
 }
 
 /// What checkpatch reads of the base, apart from the build worktree: a build may be using that right now.
-fn checkpatch_tree(ctx: &Context, base: &Base) -> Result<PathBuf> {
+pub fn checkpatch_tree(ctx: &Context, base: &Base) -> Result<PathBuf> {
     let tree = ctx.cache.path(format!("checkpatch/{}", base.commit));
     if tree.exists() {
         return Ok(tree);

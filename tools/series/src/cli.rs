@@ -52,6 +52,8 @@ pub enum Command {
     Boot(BootArgs),
     /// Everything that CI runs
     Test(TestArgs),
+    /// Write each part as a mailbox with a cover letter, and prove it; nothing is sent
+    Mail(MailArgs),
 }
 
 #[derive(Debug, Args)]
@@ -163,6 +165,42 @@ pub struct TestArgs {
     pub patch: Option<usize>,
 }
 
+#[derive(Debug, Args)]
+pub struct MailArgs {
+    /// This part only, counted from 1
+    #[arg(long, value_name = "N")]
+    pub part: Option<usize>,
+    /// Where the mailboxes go [default: in the cache]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Add a Signed-off-by of the git identity, which also sends the cover letter
+    #[arg(long)]
+    pub signoff: bool,
+    /// [RFC PATCH]
+    #[arg(long)]
+    pub rfc: bool,
+    /// Which version of the part this is
+    #[arg(long, value_name = "vN", default_value = "v1", value_parser = parse_version)]
+    pub version: u32,
+    /// A commit that others have, with the base's tree; without it the cover letter names the release and the tree
+    #[arg(long, value_name = "ID")]
+    pub base_commit: Option<String>,
+    /// Write nothing; prove the mailboxes that are there
+    #[arg(long)]
+    pub verify: bool,
+    /// Leave out the proof by b4, which needs the toolchain
+    #[arg(long)]
+    pub no_b4: bool,
+}
+
+fn parse_version(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix('v').unwrap_or(text);
+    match digits.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(format!("{text:?} is no version: write v2")),
+    }
+}
+
 fn parse_budget(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: write 90s, 60m or 2h");
     let unit = text.chars().last().ok_or_else(wrong)?;
@@ -185,6 +223,15 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn versions() {
+        assert_eq!(parse_version("v2"), Ok(2));
+        assert_eq!(parse_version("3"), Ok(3));
+        for wrong in ["", "v0", "vv2", "-1", "two"] {
+            assert!(parse_version(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

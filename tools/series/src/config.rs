@@ -99,6 +99,11 @@ impl TryFrom<SourceTable> for BaseSource {
 pub struct Part {
     /// The folder under patches/.
     pub dir: String,
+    /// Lists and addresses that its mails go to.
+    #[serde(default)]
+    pub to: Vec<String>,
+    #[serde(default)]
+    pub cc: Vec<String>,
 }
 
 impl Config {
@@ -142,6 +147,10 @@ impl Config {
                     "part {:?}: dir must be the plain name of a folder under patches/",
                     part.dir
                 ));
+            }
+            let address = |text: &String| text.contains('@') && !text.contains(['\n', '\r', ',']);
+            if let Some(wrong) = part.to.iter().chain(&part.cc).find(|text| !address(text)) {
+                return Err(format!("part {:?}: {wrong:?} is no mail address", part.dir));
             }
             // `git am patches/*/*.patch` takes the parts in the shell's order.
             if i > 0 && self.parts[i - 1].dir >= part.dir {

@@ -15,6 +15,7 @@ mod format;
 mod git;
 mod import;
 mod kernel;
+mod mail;
 mod mirror;
 mod onto;
 mod package;
@@ -57,5 +58,6 @@ fn dispatch(cli: &Cli) -> Result<Outcome> {
         Command::Image(args) => kernel::image(&ctx, args),
         Command::Boot(args) => kernel::boot(&ctx, args),
         Command::Test(args) => kernel::test(&ctx, args),
+        Command::Mail(args) => mail::mail(&ctx, args),
     }
 }

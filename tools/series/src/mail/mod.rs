@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `mail`: each part as a threaded mailbox that is proven to lead to the tested tree. Nothing is sent.
+
+mod header;
+mod maintainers;
+mod prove;
+mod summary;
+mod thread;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use header::Mail;
+use prove::Goal;
+use thread::Thread;
+
+use crate::cli::MailArgs;
+use crate::config::{BaseSource, Part};
+use crate::context::Context;
+use crate::error::{At, Error, Outcome, Result};
+use crate::patches::{self, PartFiles};
+use crate::progress;
+use crate::run;
+use crate::stack::{self, Stack};
+use crate::toolchain::Toolchain;
+
+pub fn mail(ctx: &Context, args: &MailArgs) -> Result<Outcome> {
+    let parts = patches::read(ctx)?;
+    let chosen = chosen(&parts, args.part)?;
+    let signer = args.signoff.then(|| identity(&ctx.repo)).transpose()?;
+    let stack = stack::ensure(ctx)?;
+    let base = base_lines(ctx, &stack, args.base_commit.as_deref())?;
+    let out = match &args.out {
+        Some(dir) => dir.clone(),
+        None => ctx.cache.dir(format!("mail/{}", ctx.id()))?,
+    };
+    fs::create_dir_all(&out).at(&out)?;
+    for &i in &chosen {
+        let mbox = out.join(format!("{}.mbox", parts[i].dir));
+        if !args.verify {
+            let text = render(ctx, args, &stack, &parts, i, &base, signer.as_deref())?;
+            fs::write(&mbox, text).at(&mbox)?;
+        }
+        prove(ctx, args, &stack, &parts, i, &mbox)?;
+        println!("{}", mbox.display());
+        if !args.verify {
+            maintainers::print(ctx, &stack.base, &parts[i])?;
+        }
+    }
+    Ok(Outcome::Clean)
+}
+
+/// The indexes of the parts that are asked for.
+fn chosen(parts: &[PartFiles], part: Option<usize>) -> Result<Vec<usize>> {
+    let Some(n) = part else {
+        return Ok((0..parts.len())
+            .filter(|&i| !parts[i].patches.is_empty())
+            .collect());
+    };
+    if (1..=parts.len()).contains(&n) && !parts[n - 1].patches.is_empty() {
+        return Ok(vec![n - 1]);
+    }
+    Err(Error::config(
+        format!("--part {n}"),
+        "there is no such part, or it has no patches",
+    )
+    .mend(format!("--part 1 to --part {}", parts.len())))
+}
+
+fn render(
+    ctx: &Context,
+    args: &MailArgs,
+    stack: &Stack,
+    parts: &[PartFiles],
+    i: usize,
+    base: &str,
+    signer: Option<&str>,
+) -> Result<String> {
+    let part = &parts[i];
+    let place = Path::new("patches").join(&part.dir).join(patches::COVER);
+    let cover = part.cover.as_deref().ok_or_else(|| {
+        Error::finding(
+            place.display(),
+            "a part that is mailed needs a cover letter",
+        )
+        .mend("write it into the message of the part's cover commit, then cargo series refresh")
+    })?;
+    let known = recipients(ctx, &part.dir);
+    if known.to.is_empty() {
+        progress::note(format_args!(
+            "{}: series.toml has no to = for it, so the mails have no To:",
+            part.dir
+        ));
+    }
+    let files = part.patches.iter().map(parse).collect::<Result<Vec<_>>>()?;
+    let trailers = format!(
+        "{base}change-id: {}\n{}",
+        thread::change_id(&part.dir),
+        prerequisites(stack, &parts[..i], args.version)?
+    );
+    let thread = Thread {
+        part: &part.dir,
+        version: args.version,
+        rfc: args.rfc,
+        to: &known.to,
+        cc: &known.cc,
+        cover,
+        summary: &summary::summary(&stack.base.git(), &onto(stack, parts, i), end(stack, part)?)?,
+        trailers: &trailers,
+        signer,
+        patches: &files,
+    };
+    Ok(thread.mails().iter().map(Mail::render).collect())
+}
+
+fn parse(patch: &patches::PatchFile) -> Result<Mail> {
+    Mail::parse(&String::from_utf8_lossy(&patch.bytes)).ok_or_else(|| {
+        Error::finding(patch.path.display(), "is no mail")
+            .mend("write the patch with cargo series refresh")
+    })
+}
+
+fn recipients<'a>(ctx: &'a Context, dir: &str) -> &'a Part {
+    let part = ctx.config.parts.iter().find(|part| part.dir == dir);
+    part.expect("parts are read from series.toml")
+}
+
+/// The last commit before a part.
+fn onto(stack: &Stack, parts: &[PartFiles], i: usize) -> String {
+    let before: usize = parts[..i].iter().map(|part| part.patches.len()).sum();
+    match before {
+        0 => stack.base.commit.clone(),
+        n => stack.commits[n - 1].id.clone(),
+    }
+}
+
+/// The commit of a part's last patch.
+fn end<'a>(stack: &'a Stack, part: &PartFiles) -> Result<&'a str> {
+    let last = stack.commits.iter().rfind(|patch| patch.part == part.dir);
+    last.map(|patch| patch.id.as_str())
+        .ok_or_else(|| Error::finding(&part.dir, "has no patches"))
+}
+
+/// The parts before, as b4 names them.
+fn prerequisites(stack: &Stack, before: &[PartFiles], version: u32) -> Result<String> {
+    let git = stack.base.git();
+    let mut lines = String::new();
+    for part in before.iter().filter(|part| !part.patches.is_empty()) {
+        let change = thread::change_id(&part.dir);
+        lines += &format!("prerequisite-change-id: {change}:v{version}\n");
+        for patch in &part.patches {
+            let said = git.run_with_input(&["patch-id", "--stable"], &patch.bytes)?;
+            let id = said.split(' ').next().unwrap_or_default();
+            if id.is_empty() {
+                return Err(Error::finding(patch.path.display(), "has no patch id"));
+            }
+            lines += &format!("prerequisite-patch-id: {id}\n");
+        }
+    }
+    Ok(lines)
+}
+
+/// What the patches apply to, in words that mean something to whoever gets the mail.
+fn base_lines(ctx: &Context, stack: &Stack, commit: Option<&str>) -> Result<String> {
+    if let Some(id) = commit {
+        public_commit(ctx, stack, id)?;
+        return Ok(format!("base-commit: {id}\n"));
+    }
+    let (name, source) = ctx.config.base();
+    let package = match source {
+        BaseSource::Debian(source) => format!(" ({} {})", source.package, source.version),
+        BaseSource::Git(_) => String::new(),
+    };
+    Ok(format!(
+        "Based on Linux {name}{package}\nbase-tree: {}\n",
+        stack.base.tree
+    ))
+}
+
+/// A commit id of our own making means nothing to anybody else.
+fn public_commit(ctx: &Context, stack: &Stack, id: &str) -> Result<()> {
+    let place = format!("--base-commit {id}");
+    let hint = "leave it out: the cover letter then names the release and the tree";
+    if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Error::config(place, "is no whole commit id")
+            .mend("git rev-parse TAG^{commit} in a kernel tree")
+            .mend(hint));
+    }
+    if ctx.config.base_is_packaged() && id == stack.base.commit {
+        return Err(Error::config(
+            place,
+            "is a commit that this tool made from a package; nobody else has it",
+        )
+        .mend(hint));
+    }
+    let git = stack.base.git();
+    match git.resolve(&format!("{id}^{{commit}}"))? {
+        Some(known) if stack::tree_of(&git, &known)? != stack.base.tree => {
+            Err(Error::config(place, "has another tree than the base of series.toml").mend(hint))
+        }
+        Some(_) => Ok(()),
+        None => {
+            progress::note(format_args!("{place}: not known here, so taken on trust"));
+            Ok(())
+        }
+    }
+}
+
+fn prove(
+    ctx: &Context,
+    args: &MailArgs,
+    stack: &Stack,
+    parts: &[PartFiles],
+    i: usize,
+    mbox: &Path,
+) -> Result<()> {
+    if !mbox.is_file() {
+        return Err(Error::config(mbox.display(), "there is no such file")
+            .mend("cargo series mail, which writes it"));
+    }
+    let last = end(stack, &parts[i])?;
+    let goal = Goal {
+        base: &stack.base,
+        onto: &onto(stack, parts, i),
+        tree: &stack::tree_of(&stack.base.git(), last)?,
+        part: &parts[i],
+    };
+    let step = progress::step(format_args!("proving {}", mbox.display()));
+    if args.no_b4 {
+        progress::note("b4: not run");
+    } else {
+        goal.b4(&Toolchain::ensure(ctx)?, mbox)?;
+    }
+    goal.git_am(mbox)?;
+    step.done();
+    Ok(())
+}
+
+/// "Name <address>" of whoever runs this, as git knows it in this repository.
+fn identity(repo: &Path) -> Result<String> {
+    let get = |key: &str| -> Result<String> {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(repo).args(["config", "--get", key]);
+        let output = run::capture(&mut command)?;
+        let value = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if value.is_empty() {
+            return Err(Error::config("--signoff", format!("git has no {key}"))
+                .mend(format!("git config {key} ...")));
+        }
+        Ok(value)
+    };
+    Ok(format!("{} <{}>", get("user.name")?, get("user.email")?))
+}

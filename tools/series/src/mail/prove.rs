@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What was mailed must lead to the tree that was tested: through `git am`, and through b4 as maintainers use it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::base::Base;
+use crate::error::{At, Error, Result};
+use crate::git::Git;
+use crate::patches::PartFiles;
+use crate::run;
+use crate::toolchain::Toolchain;
+
+/// Where one part starts and where it must lead.
+pub struct Goal<'a> {
+    pub base: &'a Base,
+    /// The last commit before the part.
+    pub onto: &'a str,
+    /// The tree after its last patch.
+    pub tree: &'a str,
+    pub part: &'a PartFiles,
+}
+
+impl Goal<'_> {
+    /// `git am` of a mailbox leads to the tree. No network, and only the files that the patches touch are checked out.
+    pub fn git_am(&self, mbox: &Path) -> Result<()> {
+        let (_dir, git) = self.checkout()?;
+        let path = mbox.to_string_lossy();
+        // The cover letter is a mail without a patch.
+        let output = git.attempt(&["am", "--quiet", "--empty=drop", "--keep-cr", &path])?;
+        if !output.status.success() {
+            let said = format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+            return Err(failed(mbox, "git am does not apply it").detail(run::tail(&said)));
+        }
+        let tree = crate::stack::tree_of(&git, "HEAD")?;
+        if tree == self.tree {
+            return Ok(());
+        }
+        let range = format!("{}..HEAD", self.onto);
+        let count = git.run(&["rev-list", "--count", &range])?;
+        Err(failed(
+            mbox,
+            format!(
+                "git am of its {count} patches leads to tree {tree}, the {} patches lead to {}",
+                self.part.patches.len(),
+                self.tree
+            ),
+        ))
+    }
+
+    /// A repository of its own that shares the base's objects.
+    fn checkout(&self) -> Result<(TempDir, Git)> {
+        let dir = tempfile::tempdir().at("temporary folder")?;
+        let git = Git::at(dir.path());
+        git.run(&["init", "--quiet"])?;
+        let alternates = dir.path().join(".git/objects/info/alternates");
+        let objects = self.base.git.join("objects");
+        fs::write(&alternates, format!("{}\n", objects.display())).at(&alternates)?;
+        let mut touched = String::new();
+        for patch in &self.part.patches {
+            for diff in patch.parse()?.diffs {
+                touched += &format!("/{}\n", diff.path);
+            }
+        }
+        git.run_with_input(
+            &["sparse-checkout", "set", "--no-cone", "--stdin"],
+            touched.as_bytes(),
+        )?;
+        git.run(&["checkout", "--quiet", "--detach", self.onto])?;
+        Ok((dir, git))
+    }
+
+    /// b4 takes the mailbox for a complete series, and what it makes of it leads to the same tree.
+    pub fn b4(&self, toolchain: &Toolchain, mbox: &Path) -> Result<()> {
+        let out = tempfile::tempdir().at("temporary folder")?;
+        let place = out.path().join("series.mbox");
+        fs::copy(mbox, &place).at(mbox)?;
+        let mut command = toolchain.command(&[(out.path(), "/mail")], "b4");
+        command.args(["--offline-mode", "am", "-m", "/mail/series.mbox"]);
+        command.args(["-C", "-o", "/mail/out"]);
+        let output = run::capture(&mut command)?;
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let complete = complete(&said, self.part.patches.len());
+        if !output.status.success() || complete.is_err() {
+            let cause = complete.err().unwrap_or_else(|| "b4 am fails".to_owned());
+            return Err(failed(mbox, cause).detail(run::tail(&said)));
+        }
+        self.git_am(&made_by_b4(&out.path().join("out"))?)
+            .map_err(|e| failed(mbox, "what b4 makes of it is something else").detail(e.summary()))
+    }
+}
+
+/// Whether b4 found that many patches and missed none: its exit status does not tell.
+fn complete(said: &str, count: usize) -> Result<(), String> {
+    if let Some(line) = said.lines().find(|line| line.contains("ERROR:")) {
+        return Err(format!("b4 says {:?}", line.trim()));
+    }
+    let total = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Total patches: "))
+        .and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+    match total {
+        Some(total) if total == count => Ok(()),
+        Some(total) => Err(format!("b4 finds {total} patches of {count}")),
+        None => Err("b4 finds no patches".to_owned()),
+    }
+}
+
+fn made_by_b4(dir: &Path) -> Result<PathBuf> {
+    for entry in fs::read_dir(dir).at(dir)? {
+        let path = entry.at(dir)?.path();
+        if path.extension().is_some_and(|end| end == "mbx") {
+            return Ok(path);
+        }
+    }
+    Err(Error::environment("b4", "wrote no mailbox"))
+}
+
+fn failed(mbox: &Path, cause: impl std::fmt::Display) -> Error {
+    Error::finding(mbox.display(), cause).mend("cargo series mail, which writes it anew")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = "Analyzing 3 messages in the thread\n---\n  [PATCH 1/2] mm: one\n  [PATCH 2/2] mm: two\n---\nTotal patches: 2\n---\n";
+
+    #[test]
+    fn b4_counts_the_patches() {
+        assert_eq!(complete(WHOLE, 2), Ok(()));
+        assert!(complete(WHOLE, 3).is_err());
+        assert!(complete("No patches found.\n", 2).is_err());
+    }
+
+    #[test]
+    fn b4_names_a_missing_patch_and_exits_with_0() {
+        let said = "  [PATCH 1/2] mm: one\n  ERROR: missing [2/2]!\n---\nTotal patches: 2\n";
+        assert!(complete(said, 2).unwrap_err().contains("missing [2/2]"));
+    }
+}

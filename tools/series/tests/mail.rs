@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Mailboxes: the same bytes each time, the same tree as the patches, and a proof that fails when a mail is missing.
+
+mod toy;
+
+use std::fs;
+use std::path::PathBuf;
+
+use toy::{Ran, Toy, replace};
+
+fn mail(toy: &Toy, more: &[&str]) -> Ran {
+    let out = toy.path("out");
+    let mut arguments = vec!["mail", "--no-b4", "--out", out.to_str().unwrap()];
+    arguments.extend(more);
+    toy.run(&arguments)
+}
+
+fn mbox(toy: &Toy, part: &str) -> PathBuf {
+    toy.path("out").join(format!("{part}.mbox"))
+}
+
+fn read(toy: &Toy, part: &str) -> String {
+    fs::read_to_string(mbox(toy, part)).unwrap()
+}
+
+/// The mailbox without its mail number `n`, counted from 0.
+fn without(text: &str, n: usize) -> String {
+    let mut left = String::new();
+    let starts: Vec<usize> = text
+        .match_indices("From mboxrd@z ")
+        .map(|(at, _)| at)
+        .collect();
+    for (i, &start) in starts.iter().enumerate() {
+        let end = starts.get(i + 1).copied().unwrap_or(text.len());
+        if i != n {
+            left += &text[start..end];
+        }
+    }
+    left
+}
+
+#[test]
+fn mailed_twice_the_bytes_are_the_same() {
+    let toy = Toy::with_stack();
+    let ran = mail(&toy, &[]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let first = (read(&toy, "1-fixes"), read(&toy, "2-feature"));
+    fs::remove_dir_all(toy.path("cache")).unwrap();
+    fs::remove_dir_all(toy.path("out")).unwrap();
+    assert_eq!(mail(&toy, &[]).code, 0);
+    assert_eq!((read(&toy, "1-fixes"), read(&toy, "2-feature")), first);
+}
+
+#[test]
+fn a_thread_with_a_cover_letter() {
+    let toy = Toy::with_stack();
+    assert_eq!(mail(&toy, &["--version", "v2", "--rfc"]).code, 0);
+    let text = read(&toy, "2-feature");
+    for part in [
+        "Subject: [RFC PATCH v2 0/2] A feature.\n",
+        "Subject: [RFC PATCH v2 2/2] mm: use pin_fd\n",
+        "Ann Author (2):\n  mm: add pin_fd\n  mm: use pin_fd\n",
+        " 3 files changed, ",
+        "\nBased on Linux toy\nbase-tree: ",
+        "\nchange-id: feature-",
+        "\nprerequisite-change-id: fixes-",
+        "\nprerequisite-patch-id: ",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    assert!(!text.contains("base-commit"), "{text}");
+    assert!(
+        !read(&toy, "1-fixes").contains("prerequisite"),
+        "no part comes before it"
+    );
+}
+
+#[test]
+fn plain_git_am_of_the_mailboxes_leads_to_the_same_tree() {
+    let toy = Toy::with_stack();
+    let tree = toy.applied();
+    assert_eq!(mail(&toy, &["--signoff"]).code, 2, "git has no identity");
+    toy.git(&toy.repo(), &["config", "user.name", "Sam Signer"]);
+    toy.git(&toy.repo(), &["config", "user.email", "sam@example.org"]);
+    let ran = mail(&toy, &["--signoff"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+
+    let clone = toy.path("clone");
+    let kernel = toy.kernel();
+    toy.git(
+        &kernel,
+        &[
+            "clone",
+            "-q",
+            kernel.to_str().unwrap(),
+            clone.to_str().unwrap(),
+        ],
+    );
+    for part in ["1-fixes", "2-feature"] {
+        toy.git(
+            &clone,
+            &[
+                "am",
+                "-q",
+                "--empty=drop",
+                mbox(&toy, part).to_str().unwrap(),
+            ],
+        );
+    }
+    assert_eq!(
+        toy.git(&clone, &["rev-parse", "HEAD^{tree}"]),
+        toy.git(&tree, &["rev-parse", "HEAD^{tree}"])
+    );
+    let log = toy.git(&clone, &["log", "-3", "--format=%an%n%b"]);
+    assert_eq!(
+        log.matches("Signed-off-by: Sam Signer <sam@example.org>")
+            .count(),
+        3
+    );
+    assert_eq!(log.matches("Ann Author\n").count(), 3);
+}
+
+#[test]
+fn a_missing_mail_is_noticed() {
+    let toy = Toy::with_stack();
+    assert_eq!(mail(&toy, &[]).code, 0);
+    assert_eq!(mail(&toy, &["--verify"]).code, 0);
+    let whole = read(&toy, "2-feature");
+    for n in [1, 2] {
+        let less = without(&whole, n);
+        fs::write(mbox(&toy, "2-feature"), &less).unwrap();
+        let ran = mail(&toy, &["--verify"]);
+        assert_eq!(ran.code, 1, "{n}: {}", ran.err);
+        assert!(ran.err.contains("2-feature.mbox"), "{}", ran.err);
+        assert_eq!(read(&toy, "2-feature"), less, "--verify writes nothing");
+    }
+}
+
+#[test]
+fn recipients_come_from_series_toml() {
+    let toy = Toy::with_stack();
+    let config = toy.repo().join("series.toml");
+    let dir = "dir = \"2-feature\"";
+    let good = format!("{dir}\nto = [\"linux-mm@kvack.org\"]\ncc = [\"a@x.org\", \"b@x.org\"]");
+    replace(&config, dir, &good);
+    assert_eq!(mail(&toy, &["--part", "2"]).code, 0);
+    let text = read(&toy, "2-feature");
+    assert_eq!(text.matches("\nTo: linux-mm@kvack.org\n").count(), 3);
+    assert_eq!(text.matches("\nCc: a@x.org, b@x.org\n").count(), 3);
+    assert!(!mbox(&toy, "1-fixes").exists(), "--part 2 is one part");
+    replace(&config, "linux-mm@kvack.org", "nobody");
+    let ran = mail(&toy, &[]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("nobody"), "{}", ran.err);
+}
+
+#[test]
+fn a_base_commit_is_never_invented() {
+    let toy = Toy::with_stack();
+    let base = toy.git(&toy.kernel(), &["rev-parse", "HEAD"]);
+    assert_eq!(mail(&toy, &["--base-commit", &base]).code, 0);
+    let text = read(&toy, "1-fixes");
+    assert!(text.contains(&format!("\nbase-commit: {base}\n")), "{text}");
+    assert!(!text.contains("base-tree"), "{text}");
+
+    let other = toy.git(&toy.applied(), &["rev-parse", "HEAD"]);
+    for (wrong, said) in [("v7.3", "no whole commit id"), (&other, "another tree")] {
+        let ran = mail(&toy, &["--base-commit", wrong]);
+        assert_eq!(ran.code, 2, "{wrong}: {}", ran.err);
+        assert!(ran.err.contains(said), "{wrong}: {}", ran.err);
+    }
+}
+
+#[test]
+fn what_cannot_be_mailed_says_why() {
+    let toy = Toy::with_stack();
+    let ran = mail(&toy, &["--part", "3"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    fs::remove_file(toy.repo().join("patches/1-fixes/cover.txt")).unwrap();
+    let ran = mail(&toy, &["--part", "1"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("1-fixes/cover.txt"), "{}", ran.err);
+}
