@@ -52,6 +52,8 @@ pub enum Command {
     Boot(BootArgs),
     /// Everything that CI runs
     Test(TestArgs),
+    /// Compare with the patches of an earlier tag, and print the start of a changelog
+    Diff(DiffArgs),
     /// Write each part as a mailbox with a cover letter, and prove it; nothing is sent
     Mail(MailArgs),
 }
@@ -84,6 +86,9 @@ pub struct RefreshArgs {
     /// Write nothing; fail if something would be written
     #[arg(long)]
     pub verify: bool,
+    /// Take this mirrored file, as it was edited, into the patch that adds it; may be given more than once
+    #[arg(long, value_name = "PATH", conflicts_with = "dir")]
+    pub fold: Vec<PathBuf>,
     /// Overwrite mirrored files that were edited by hand
     #[arg(long, conflicts_with = "verify")]
     pub force: bool,
@@ -163,6 +168,13 @@ pub struct TestArgs {
     /// Test this patch only, counted from 1 through all parts
     #[arg(long, value_name = "N")]
     pub patch: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A tag or commit of this repository
+    #[arg(value_name = "TAG")]
+    pub tag: String,
 }
 
 #[derive(Debug, Args)]

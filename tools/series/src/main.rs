@@ -9,8 +9,10 @@ mod cli;
 mod config;
 mod context;
 mod debootstrap;
+mod diff;
 mod doctor;
 mod error;
+mod fold;
 mod format;
 mod git;
 mod import;
@@ -58,6 +60,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome> {
         Command::Image(args) => kernel::image(&ctx, args),
         Command::Boot(args) => kernel::boot(&ctx, args),
         Command::Test(args) => kernel::test(&ctx, args),
+        Command::Diff(args) => diff::diff(&ctx, args),
         Command::Mail(args) => mail::mail(&ctx, args),
     }
 }

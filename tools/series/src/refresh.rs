@@ -6,11 +6,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::apply::{absolute, need_idle, record, uncommitted};
+use crate::apply::{absolute, apply, need_idle, record, uncommitted};
 use crate::base::{self, Base};
-use crate::cli::RefreshArgs;
+use crate::cli::{ApplyArgs, RefreshArgs};
 use crate::context::Context;
 use crate::error::{At, Error, Outcome, Result};
+use crate::fold;
 use crate::format;
 use crate::git::Git;
 use crate::mirror;
@@ -27,6 +28,9 @@ struct Wanted {
 
 pub fn refresh(ctx: &Context, args: &RefreshArgs) -> Result<Outcome> {
     let base = base::ensure(ctx)?;
+    if !args.fold.is_empty() {
+        return folded(ctx, &base, args);
+    }
     let path = match &args.dir {
         Some(dir) => absolute(dir)?,
         None => worktree::default_path(ctx),
@@ -55,10 +59,34 @@ pub fn refresh(ctx: &Context, args: &RefreshArgs) -> Result<Outcome> {
         .mend("commit them, then run this again"));
     }
     let head = git.run(&["rev-parse", "HEAD"])?;
-    let new = format::parts(ctx, &git, &base)?;
-    prove(&git, &base, &new)?;
+    let outcome = write_back(ctx, &git, &base, args)?;
+    if !args.verify {
+        remember(&base, &git, &path, &head)?;
+    }
+    Ok(outcome)
+}
+
+/// As a refresh of the patches' own commits, with edited mirrored files in them.
+fn folded(ctx: &Context, base: &Base, args: &RefreshArgs) -> Result<Outcome> {
+    let folded = fold::fold(ctx, &args.fold)?;
+    let outcome = write_back(ctx, &folded.git, base, args)?;
+    if !args.verify && fold::has_worktree(ctx)? {
+        let args = ApplyArgs {
+            dir: None,
+            onto: None,
+            force: false,
+        };
+        return apply(ctx, &args);
+    }
+    Ok(outcome)
+}
+
+/// Writes HEAD's commits to patches/ and the mirrored files.
+fn write_back(ctx: &Context, git: &Git, base: &Base, args: &RefreshArgs) -> Result<Outcome> {
+    let new = format::parts(ctx, git, base)?;
+    prove(git, base, &new)?;
     let old = patches::read(ctx)?;
-    let wanted = wanted(&git, &base, &new)?;
+    let wanted = wanted(git, base, &new)?;
     let stale = stale(ctx, &wanted, &old)?;
     let changed: Vec<&PathBuf> = wanted
         .iter()
@@ -88,7 +116,6 @@ pub fn refresh(ctx: &Context, args: &RefreshArgs) -> Result<Outcome> {
     for path in &stale {
         delete(&ctx.repo, path)?;
     }
-    remember(&base, &git, &path, &head)?;
     let count: usize = new.iter().map(|part| part.patches.len()).sum();
     progress::note(format_args!(
         "{count} patches; {} files written, {} deleted",
@@ -195,6 +222,10 @@ fn refuse_edited(ctx: &Context, changed: &[&PathBuf], old: &[PartFiles]) -> Resu
                 path.display(),
                 "was edited here, and refresh would overwrite it with the worktree's file",
             )
+            .mend(format!(
+                "cargo series refresh --fold {}, which keeps the edit",
+                path.display()
+            ))
             .mend("copy the edit into the worktree, commit it there, then run this again")
             .mend("cargo series refresh --force, which drops the edit"));
         }

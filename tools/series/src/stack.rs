@@ -109,8 +109,12 @@ pub fn tree_of(git: &Git, commit: &str) -> Result<String> {
 
 /// The tree that these patches lead to.
 pub fn prove(base: &Base, parts: &[PartFiles]) -> Result<String> {
-    let made = make(base, parts)?;
-    tree_of(&base.git(), &made.tip)
+    tree_of(&base.git(), &tip_of(base, parts)?)
+}
+
+/// The last commit of these patches on the base.
+pub fn tip_of(base: &Base, parts: &[PartFiles]) -> Result<String> {
+    Ok(make(base, parts)?.tip)
 }
 
 fn make(base: &Base, parts: &[PartFiles]) -> Result<Kept> {

@@ -43,7 +43,9 @@ impl Toy {
         };
         let kernel = toy.kernel();
         fs::create_dir_all(kernel.join("mm")).unwrap();
-        let numbered: String = (1..=40).map(|i| format!("line {i}\n")).collect();
+        let mut numbered: String = (1..=40).map(|i| format!("line {i}\n")).collect();
+        // A label: only with .gitattributes it is no function that a hunk header names.
+        numbered = numbered.replace("line 27\n", "out:\n");
         fs::write(kernel.join("mm/gup.c"), numbered).unwrap();
         fs::write(kernel.join("Makefile"), "VERSION = 7\n").unwrap();
         // Kernel trees have this: it decides what hunk headers say.
