@@ -52,6 +52,8 @@ pub enum Command {
     Boot(BootArgs),
     /// Everything that CI runs
     Test(TestArgs),
+    /// Show the last finished run of test
+    Report(ReportArgs),
     /// Compare with the patches of an earlier tag, and print the start of a changelog
     Diff(DiffArgs),
     /// Write each part as a mailbox with a cover letter, and prove it; nothing is sent
@@ -168,6 +170,20 @@ pub struct TestArgs {
     /// Test this patch only, counted from 1 through all parts
     #[arg(long, value_name = "N")]
     pub patch: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// As plain text, as Markdown, or as JUnit's XML
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    pub form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    Text,
+    Md,
+    Junit,
 }
 
 #[derive(Debug, Args)]

@@ -24,6 +24,7 @@ mod package;
 mod patches;
 mod progress;
 mod refresh;
+mod report;
 mod run;
 mod sandbox;
 mod stack;
@@ -60,6 +61,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome> {
         Command::Image(args) => kernel::image(&ctx, args),
         Command::Boot(args) => kernel::boot(&ctx, args),
         Command::Test(args) => kernel::test(&ctx, args),
+        Command::Report(args) => report::report(&ctx, args),
         Command::Diff(args) => diff::diff(&ctx, args),
         Command::Mail(args) => mail::mail(&ctx, args),
     }

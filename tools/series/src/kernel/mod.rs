@@ -15,6 +15,7 @@ mod settings;
 mod splat;
 mod steps;
 mod table;
+mod tally;
 mod test;
 
 pub use boot::boot;

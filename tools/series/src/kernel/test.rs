@@ -9,66 +9,17 @@ use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::kconfig::Lane;
 use super::ktap::Verdict;
-use super::same::{self, Compared};
+use super::same;
+use super::tally::Tally;
 use super::{GuestTest, table};
 use crate::check;
 use crate::cli::{BootArgs, CheckArgs, Cli, Driver, TestArgs};
 use crate::context::Context;
 use crate::error::{Error, Outcome, Result};
+use crate::report::{self, Report};
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
 use crate::{patches, run};
-
-/// What was found, said at once and counted at the end.
-#[derive(Default)]
-struct Tally {
-    passed: usize,
-    failed: usize,
-    /// By the kernel's own selftests, on the base too.
-    skipped: usize,
-}
-
-impl Tally {
-    fn pass(&mut self, what: impl std::fmt::Display) {
-        self.passed += 1;
-        println!("pass  {what}");
-    }
-
-    fn fail(&mut self, what: impl std::fmt::Display) {
-        self.failed += 1;
-        println!("FAIL  {what}");
-    }
-
-    fn compared(&mut self, compared: Compared) {
-        match compared {
-            Compared::Same(what) => self.pass(what),
-            Compared::Different(what) => self.fail(what),
-            Compared::Skipped(what) => {
-                self.skipped += 1;
-                println!("skip  {what}, as on the base");
-            }
-        }
-    }
-
-    /// "3 passed, 0 failed", and the skips if there are any.
-    fn sum(&self) -> String {
-        let sum = format!("{} passed, {} failed", self.passed, self.failed);
-        match self.skipped {
-            0 => sum,
-            skipped => format!("{sum}, {skipped} skipped"),
-        }
-    }
-
-    fn result(&mut self, what: &str, result: &Result<()>) {
-        match result {
-            Ok(()) => self.pass(what),
-            Err(e) => {
-                self.fail(what);
-                println!("{e}");
-            }
-        }
-    }
-}
 
 struct Session<'a> {
     ctx: &'a Context,
@@ -83,6 +34,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     if let Some(n) = args.patch {
         patches::need(ctx, n)?;
     }
+    report::forget(ctx)?;
     let mut tally = Tally::default();
     own_tests(ctx, &mut tally);
     let toolchain = Toolchain::ensure(ctx)?;
@@ -128,6 +80,14 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     }
     let tally = session.tally;
     println!("{}", tally.sum());
+    Report {
+        base: ctx.config.base().0.to_owned(),
+        tree: session.stack.tip_tree,
+        seconds: start.elapsed().as_secs(),
+        sum: tally.sum(),
+        entries: tally.entries,
+    }
+    .save(ctx)?;
     Ok(if tally.failed == 0 {
         Outcome::Clean
     } else {
@@ -149,9 +109,7 @@ fn own_tests(ctx: &Context, tally: &mut Tally) {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (passed, failed) = count_cargo(&text);
     step.done();
-    tally.passed += passed;
-    tally.failed += failed;
-    println!("pass  the tool's own tests: {passed}");
+    tally.counted("the tool's own tests", passed, failed);
     if !output.status.success() || passed == 0 {
         tally.fail("the tool's own tests: cargo test --manifest-path tools/series/Cargo.toml");
         println!("{}", run::tail(&text));
@@ -493,16 +451,6 @@ mod tests {
         let mut test = GuestTest::plain("data", 1);
         test.fails_on_base = vec!["D1".to_owned(), "D2".to_owned()];
         assert_eq!(never_ran(&run, &[test]), ["data: D2"]);
-    }
-
-    #[test]
-    fn skips_are_counted_apart_and_only_named_if_there_are_any() {
-        let mut tally = Tally::default();
-        tally.compared(Compared::Same("a".to_owned()));
-        assert_eq!(tally.sum(), "1 passed, 0 failed");
-        tally.compared(Compared::Skipped("b".to_owned()));
-        tally.compared(Compared::Different("c".to_owned()));
-        assert_eq!(tally.sum(), "1 passed, 1 failed, 1 skipped");
     }
 
     #[test]

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `report` shows the last finished run, and says so if there is none.
+
+mod toy;
+
+use std::fs;
+
+use toy::Toy;
+
+#[test]
+fn without_a_run_there_is_nothing_to_report() {
+    let toy = Toy::with_stack();
+    let ran = toy.run(&["report"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("cargo series test"), "{}", ran.err);
+
+    // What an earlier or later version of the tool left is no report either.
+    let dir = toy.path("cache").join("series/report");
+    let named = ran.err.split(&*dir.to_string_lossy()).nth(1).unwrap();
+    let name = named.trim_start_matches('/').split(':').next().unwrap();
+    fs::write(dir.join(name), "{}").unwrap();
+    let ran = toy.run(&["report", "--form", "junit"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert_eq!(ran.out, "");
+
+    let kept = r#"{"base":"toy","tree":"5b1b","seconds":3,"sum":"0 passed, 1 failed",
+        "entries":[{"kind":"fail","what":"tip+c: a: b"}]}"#;
+    fs::write(dir.join(name), kept).unwrap();
+    for (form, said) in [
+        ("text", "FAIL  tip+c: a: b\n"),
+        ("md", "- tip+c: a: b\n"),
+        ("junit", "<failure message=\"a: b\">"),
+    ] {
+        let ran = toy.run(&["report", "--form", form]);
+        assert_eq!(ran.code, 1, "a run with a failure: {}", ran.err);
+        assert!(ran.out.contains(said), "{form}: {}", ran.out);
+    }
+}
