@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::build::{self, Kernel, Source};
 use super::ktap::{self, Case, Verdict};
 use super::qemu::{self, End, Guest};
+use super::settings::Settings;
 use super::splat::{self, Splat};
 use super::{GuestTest, accel, guest, selected, steps, table};
 use crate::cli::BootArgs;
@@ -36,6 +37,24 @@ pub struct Run {
 pub struct TestResult {
     pub test: String,
     pub cases: Vec<Case>,
+}
+
+impl TestResult {
+    /// If more cases were skipped than are known to be: that, in words.
+    pub fn wrong_skips(&self, settings: &Settings) -> Option<String> {
+        let skipped = self
+            .cases
+            .iter()
+            .filter(|case| case.verdict == Verdict::Skip)
+            .count();
+        let known = settings.skips(&self.test);
+        (skipped > known).then(|| {
+            format!(
+                "{}: {skipped} cases skipped, where {known} may be",
+                self.test
+            )
+        })
+    }
 }
 
 impl Run {
@@ -130,7 +149,7 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
             args,
         )?;
         println!("{}", table::render(&[&run]));
-        outcome = outcome.and(judge(&run));
+        outcome = outcome.and(judge(&run, &ctx.config.kernel));
     }
     Ok(outcome)
 }
@@ -139,7 +158,11 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
 fn chosen(ctx: &Context, args: &BootArgs) -> Result<Vec<GuestTest>> {
     let settings = &ctx.config.kernel;
     if args.test.is_empty() {
-        return Ok(settings.absolute());
+        return Ok(if args.image.base {
+            settings.on_base()
+        } else {
+            settings.absolute()
+        });
     }
     let find = |name: &String| {
         let known: Vec<&str> = settings
@@ -171,9 +194,14 @@ fn column(args: &BootArgs) -> String {
 }
 
 /// Says what did not pass, and what that makes of the run.
-fn judge(run: &Run) -> Outcome {
+fn judge(run: &Run, settings: &Settings) -> Outcome {
     let troubles = run.troubles();
-    for trouble in &troubles {
+    let wrong_skips: Vec<String> = run
+        .results
+        .iter()
+        .filter_map(|result| result.wrong_skips(settings))
+        .collect();
+    for trouble in troubles.iter().chain(&wrong_skips) {
         println!("{trouble}");
     }
     let count = |wanted: Verdict| {
@@ -190,7 +218,7 @@ fn judge(run: &Run) -> Outcome {
     if failed > 0 {
         println!("console: {}", run.console_log.display());
         Outcome::Findings
-    } else if skipped > 0 {
+    } else if !wrong_skips.is_empty() {
         Outcome::NotRun
     } else {
         Outcome::Clean
@@ -473,6 +501,19 @@ mod tests {
         use Verdict::{CutOff, Fail, Pass};
         assert_eq!(said("0"), [Pass, Pass, CutOff]);
         assert_eq!(said("134"), [Pass, Fail, CutOff]);
+    }
+
+    #[test]
+    fn a_skip_too_many_is_wrong() {
+        let mut settings = Settings {
+            tests: vec![GuestTest::plain("a", 2)],
+        };
+        let result = |text: &str| results(text, &settings.tests).remove(0);
+        let one =
+            result("series: begin a\n1..2\nok 1 x # SKIP not here\nok 2 y\nseries: end a 0\n");
+        assert!(one.wrong_skips(&settings).is_some());
+        settings.tests[0].skips = 1;
+        assert!(one.wrong_skips(&settings).is_none());
     }
 
     #[test]

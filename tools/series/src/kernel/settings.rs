@@ -26,6 +26,12 @@ pub struct GuestTest {
     /// Test cases that the stack mends: they must fail on the base.
     #[serde(default)]
     pub fails_on_base: Vec<String>,
+    /// It asks for what only the stack has: it does not run on the base.
+    #[serde(default)]
+    pub not_on_base: bool,
+    /// How many of its cases may say that they do not apply here; one more is a failure.
+    #[serde(default)]
+    pub skips: usize,
     /// The kernel's own: every case must end as it ends on the base, whether that is a pass, a failure or a skip.
     #[serde(default)]
     pub same_as_base: bool,
@@ -98,6 +104,12 @@ impl GuestTest {
         if self.same_as_base && !self.fails_on_base.is_empty() {
             return Err("fails_on_base is for tests without same_as_base".to_owned());
         }
+        if self.not_on_base && (self.same_as_base || !self.fails_on_base.is_empty()) {
+            return Err("not_on_base is for tests that the base is not asked about".to_owned());
+        }
+        if self.same_as_base && self.skips > 0 {
+            return Err("skips is for tests without same_as_base".to_owned());
+        }
         if !(1..=LONGEST_TIMEOUT).contains(&self.timeout) {
             return Err(format!(
                 "timeout = {} is not from 1 to {LONGEST_TIMEOUT} seconds",
@@ -117,6 +129,8 @@ impl GuestTest {
             cases,
             hugepages: 0,
             fails_on_base: Vec::new(),
+            not_on_base: false,
+            skips: 0,
             same_as_base: false,
             runs: Vec::new(),
             steps: None,
@@ -144,6 +158,14 @@ impl Settings {
             .any(|test| test.name == name && test.same_as_base)
     }
 
+    /// How many cases of the test of this name may be skipped.
+    pub fn skips(&self, name: &str) -> usize {
+        self.tests
+            .iter()
+            .find(|test| test.name == name)
+            .map_or(0, |test| test.skips)
+    }
+
     /// The tests that say by themselves whether a kernel is right.
     pub fn absolute(&self) -> Vec<GuestTest> {
         self.tests
@@ -151,6 +173,13 @@ impl Settings {
             .filter(|test| !test.same_as_base)
             .cloned()
             .collect()
+    }
+
+    /// Those of them that can be asked of the base.
+    pub fn on_base(&self) -> Vec<GuestTest> {
+        let mut tests = self.absolute();
+        tests.retain(|test| !test.not_on_base);
+        tests
     }
 }
 
@@ -191,6 +220,16 @@ mod tests {
             test.fails_on_base = vec!["x".into()];
         });
         assert!(both.unwrap_err().contains("same_as_base"));
+        let unasked = wrong(|test| {
+            test.not_on_base = true;
+            test.fails_on_base = vec!["x".into()];
+        });
+        assert!(unasked.unwrap_err().contains("not_on_base"));
+        let skips = wrong(|test| {
+            test.same_as_base = true;
+            test.skips = 1;
+        });
+        assert!(skips.unwrap_err().contains("skips"));
     }
 
     #[test]
@@ -203,6 +242,20 @@ mod tests {
         assert!(settings.compares("iommufd") && !settings.compares("udmabuf"));
         let names: Vec<String> = settings.absolute().into_iter().map(|t| t.name).collect();
         assert_eq!(names, ["udmabuf"]);
+    }
+
+    #[test]
+    fn what_only_the_stack_has_is_not_asked_of_the_base() {
+        let mut new = GuestTest::plain("pin_fd", 3);
+        new.not_on_base = true;
+        new.skips = 2;
+        let settings = Settings {
+            tests: vec![GuestTest::plain("udmabuf", 1), new],
+        };
+        let names: Vec<String> = settings.on_base().into_iter().map(|t| t.name).collect();
+        assert_eq!(names, ["udmabuf"]);
+        assert_eq!(settings.skips("pin_fd"), 2);
+        assert_eq!(settings.skips("udmabuf"), 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::report::{Entry, Kind};
 pub struct Tally {
     pub passed: usize,
     pub failed: usize,
-    /// By the kernel's own selftests, on the base too.
+    /// By the kernel's own selftests, on the base too, and by tests that are known to.
     pub skipped: usize,
     pub entries: Vec<Entry>,
 }
@@ -31,15 +31,17 @@ impl Tally {
         self.note(Kind::Fail, what.to_string());
     }
 
+    pub fn skip(&mut self, what: impl std::fmt::Display) {
+        self.skipped += 1;
+        println!("skip  {what}");
+        self.note(Kind::Skip, what.to_string());
+    }
+
     pub fn compared(&mut self, compared: Compared) {
         match compared {
             Compared::Same(what) => self.pass(what),
             Compared::Different(what) => self.fail(what),
-            Compared::Skipped(what) => {
-                self.skipped += 1;
-                println!("skip  {what}, as on the base");
-                self.note(Kind::Skip, format!("{what}, as on the base"));
-            }
+            Compared::Skipped(what) => self.skip(format_args!("{what}, as on the base")),
         }
     }
 

@@ -273,6 +273,8 @@ impl Session<'_> {
             let what = format!("{}: {test}: {}", run.name, case.name);
             match case.verdict {
                 Verdict::Pass => self.tally.pass(what),
+                // How many of them there may be is looked at below.
+                Verdict::Skip => self.tally.skip(format_args!("{what}: {}", case.reason)),
                 verdict => self.tally.fail(format_args!(
                     "{what}: {} {}",
                     table::word(verdict),
@@ -280,8 +282,20 @@ impl Session<'_> {
                 )),
             }
         }
+        self.require_few_skips(run);
         for trouble in run.troubles() {
             self.tally.fail(trouble);
+        }
+    }
+
+    /// No test skips more cases than it may. The kernel's own selftests are compared instead.
+    fn require_few_skips(&mut self, run: &Run) {
+        let settings = &self.ctx.config.kernel;
+        let judged = |result: &&boot::TestResult| !settings.compares(&result.test);
+        for result in run.results.iter().filter(judged) {
+            if let Some(wrong) = result.wrong_skips(settings) {
+                self.tally.fail(format_args!("{}: {wrong}", run.name));
+            }
         }
     }
 
@@ -328,6 +342,10 @@ impl Session<'_> {
                 continue;
             }
             let kernel = self.kernel(source, driver);
+            let mut tests = tests.clone();
+            if source.commit == base.commit {
+                tests.retain(|test| !test.not_on_base);
+            }
             runs.extend(self.boot_built(kernel, &name, &tip, &tests));
         }
         println!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
@@ -378,6 +396,7 @@ impl Session<'_> {
             match (must_fail, case.verdict) {
                 (true, Verdict::Fail) => self.tally.pass(format_args!("{what} fails, as it must")),
                 (false, Verdict::Pass) => self.tally.pass(what),
+                (false, Verdict::Skip) => self.tally.skip(format_args!("{what}: {}", case.reason)),
                 (true, verdict) => self.tally.fail(format_args!(
                     "{what}: {} instead of a failure",
                     table::word(verdict)
@@ -389,6 +408,7 @@ impl Session<'_> {
                 )),
             }
         }
+        self.require_few_skips(run);
         for trouble in run.troubles() {
             self.tally.fail(trouble);
         }
