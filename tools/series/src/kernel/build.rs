@@ -307,6 +307,8 @@ fn keep(ctx: &Context, key: String, runs_kunit: bool, built: &Built) -> Result<K
     let part = tempfile::tempdir_in(&parent).at(&parent)?;
     let from = built.objects.join("arch/x86/boot/bzImage");
     fs::copy(&from, part.path().join("bzImage")).at(&from)?;
+    let symbols = built.objects.join("System.map");
+    fs::copy(&symbols, part.path().join("System.map")).at(&symbols)?;
     let lines: String = warnings.iter().map(|w| format!("{w}\n")).collect();
     fs::write(part.path().join("warnings"), lines).at(part.path())?;
     let dir = parent.join(&key);

@@ -12,6 +12,7 @@ const BASE: &str = include_str!("../../data/config/base.config");
 const RUST: &str = include_str!("../../data/config/rust.config");
 const DEBUG: &str = include_str!("../../data/config/debug.config");
 const DEBUG_RUST: &str = include_str!("../../data/config/debug-rust.config");
+const BENCH: &str = include_str!("../../data/config/bench.config");
 
 /// Symbols that come with a patch, and where they are declared.
 const FROM_PATCHES: [(&str, &str); 4] = [
@@ -26,6 +27,8 @@ const FROM_PATCHES: [(&str, &str); 4] = [
 pub enum Lane {
     Primary,
     Debug,
+    /// For figures: nothing in it checks, injects or tests.
+    Bench,
 }
 
 impl Lane {
@@ -33,10 +36,12 @@ impl Lane {
         match name {
             None | Some("primary") => Ok(Lane::Primary),
             Some("debug") => Ok(Lane::Debug),
+            Some("bench") => Ok(Lane::Bench),
             Some(other) => Err(
                 Error::config(format!("--lane {other}"), "there is no such lane")
                     .mend("--lane primary")
-                    .mend("--lane debug"),
+                    .mend("--lane debug")
+                    .mend("--lane bench"),
             ),
         }
     }
@@ -45,6 +50,7 @@ impl Lane {
         match self {
             Lane::Primary => "primary",
             Lane::Debug => "debug",
+            Lane::Bench => "bench",
         }
     }
 }
@@ -61,7 +67,24 @@ pub fn wishes(driver: Driver, lane: Lane) -> String {
             text += DEBUG_RUST;
         }
     }
+    if lane == Lane::Bench {
+        text = without(&text, BENCH) + BENCH;
+    }
     text
+}
+
+/// The wishes less those that `fragment` takes back with "is not set".
+fn without(wishes: &str, fragment: &str) -> String {
+    let taken_back: BTreeSet<String> = fragment
+        .lines()
+        .filter_map(|line| line.strip_prefix("# ")?.strip_suffix(" is not set"))
+        .map(|symbol| format!("{symbol}=y"))
+        .collect();
+    wishes
+        .lines()
+        .filter(|line| !taken_back.contains(*line))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Whether such a kernel runs its KUnit suites when it boots.
@@ -124,6 +147,24 @@ mod tests {
         assert!(with.contains("CONFIG_UDMABUF_RUST=y"));
         let c = fragment(Driver::C, Lane::Debug, tree.path()).unwrap();
         assert!(!c.contains("CONFIG_RUST=y") && c.contains("CONFIG_KASAN=y"));
+    }
+
+    #[test]
+    fn the_bench_lane_takes_back_what_checks() {
+        assert_eq!(
+            without("CONFIG_A=y\nCONFIG_AB=y\n", "# CONFIG_A is not set\n"),
+            "CONFIG_AB=y\n"
+        );
+        let text = wishes(Driver::Rust, Lane::Bench);
+        for gone in [
+            "CONFIG_KUNIT=y",
+            "CONFIG_FAULT_INJECTION=y",
+            "CONFIG_DEBUG_KERNEL=y",
+        ] {
+            assert!(wishes(Driver::Rust, Lane::Primary).contains(gone), "{gone}");
+            assert!(!text.contains(gone), "{gone}");
+        }
+        assert!(text.contains("CONFIG_GUP_TEST=y") && text.contains("CONFIG_UDMABUF_RUST=y"));
     }
 
     #[test]
