@@ -58,6 +58,8 @@ pub enum Command {
     Diff(DiffArgs),
     /// Write each part as a mailbox with a cover letter, and prove it; nothing is sent
     Mail(MailArgs),
+    /// Count the instructions of udmabuf's operations, on base and tip, with either driver
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -227,6 +229,36 @@ fn parse_version(text: &str) -> Result<u32, String> {
         Ok(n) if n > 0 => Ok(n),
         _ => Err(format!("{text:?} is no version: write v2")),
     }
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Compare with the recorded counts; more than 2 % above them is a finding
+    #[arg(long)]
+    pub check: bool,
+    /// Record the counts
+    #[arg(long, conflicts_with_all = ["check", "buffer", "kernel"])]
+    pub update: bool,
+    /// Show by function where the instructions of this operation go, such as create/shmem
+    #[arg(long, value_name = "OP/BUFFER", conflicts_with_all = ["check", "update", "buffer"])]
+    pub profile: Option<String>,
+    /// Sizes of the buffers in MiB; costs by page are taken between the two largest
+    #[arg(
+        long,
+        value_name = "MIB",
+        value_delimiter = ',',
+        default_value = "16,64,256"
+    )]
+    pub sizes: Vec<u32>,
+    /// These buffers only
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub buffer: Vec<String>,
+    /// These kernels only: base+c, tip+c, tip+rust
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub kernel: Vec<String>,
+    /// Where to write bench.json and bench.svg [default: in the cache]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 fn parse_budget(text: &str) -> Result<Duration, String> {

@@ -3,6 +3,7 @@
 
 mod apply;
 mod base;
+mod bench;
 mod cache;
 mod check;
 mod cli;
@@ -64,5 +65,6 @@ fn dispatch(cli: &Cli) -> Result<Outcome> {
         Command::Report(args) => report::report(&ctx, args),
         Command::Diff(args) => diff::diff(&ctx, args),
         Command::Mail(args) => mail::mail(&ctx, args),
+        Command::Bench(args) => bench::bench(&ctx, args),
     }
 }

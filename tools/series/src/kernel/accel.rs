@@ -55,6 +55,7 @@ fn probe(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<String
         timeout: BOUND,
         logs: &logs,
         interactive: false,
+        plugin: None,
     }
     .run(toolchain);
     Ok(match ran {

@@ -253,6 +253,7 @@ pub fn tests(
         timeout: args.timeout.map_or(TESTS_QUIET, Duration::from_secs),
         logs: &logs,
         interactive: false,
+        plugin: None,
     }
     .run(toolchain)?;
     step.done_with(format_args!("{:?}", ran.end));
@@ -383,6 +384,7 @@ fn interactive(
                 .cache
                 .dir(format!("log/boot/own-{}", std::process::id()))?,
             interactive: true,
+            plugin: None,
         }
         .run(toolchain)?;
         let what = match ran.end {

@@ -68,7 +68,8 @@ pub fn with_tests(
     })
 }
 
-fn packed(
+/// An initramfs of busybox, `init.sh` and what `fill` adds.
+pub fn packed(
     ctx: &Context,
     toolchain: &Toolchain,
     key: &str,

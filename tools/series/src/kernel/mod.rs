@@ -3,11 +3,11 @@
 
 pub mod accel;
 mod boot;
-mod build;
-mod guest;
-mod kconfig;
+pub mod build;
+pub mod guest;
+pub mod kconfig;
 mod ktap;
-mod qemu;
+pub mod qemu;
 #[cfg(test)]
 mod replay;
 mod same;

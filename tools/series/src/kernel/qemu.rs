@@ -30,6 +30,8 @@ pub struct Guest<'a> {
     pub logs: &'a Path,
     /// Copy the console to standard output, and take standard input from there.
     pub interactive: bool,
+    /// As QEMU takes it after -plugin; needs TCG.
+    pub plugin: Option<&'a str>,
 }
 
 /// How a guest ended.
@@ -75,6 +77,9 @@ impl Guest<'_> {
             (false, Accel::Tcg) => {
                 arguments.extend(["-accel", "tcg", "-smp", "2", "-cpu", "max"]);
             }
+        }
+        if let Some(plugin) = self.plugin {
+            arguments.extend(["-plugin", plugin]);
         }
         arguments.extend(["-chardev", "stdio,id=console,signal=off"]);
         arguments.extend(["-serial", "chardev:console"]);
@@ -220,6 +225,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             logs: Path::new("/l"),
             interactive: false,
+            plugin: None,
         }
         .arguments()
     }

@@ -57,6 +57,7 @@ fn replay(name: &str, then: Then) -> Result<Ran> {
         },
         logs: logs.path(),
         interactive: false,
+        plugin: None,
     }
     .watch(stub, &results)
 }
@@ -132,6 +133,7 @@ fn a_qemu_that_does_not_start_says_why() {
         timeout: Duration::from_secs(60),
         logs: logs.path(),
         interactive: false,
+        plugin: None,
     }
     .watch(stub, &results)
     .unwrap_err();

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `bench`: what the operations of udmabuf cost in instructions, on the base and on the tip, with either driver.
+//!
+//! Under `-icount shift=0` a guest's time is the number of its instructions: two runs of the same kernels agree, on
+//! any machine and under any load. Each buffer has a guest of its own, so that its memory is that of a fresh boot.
+
+mod figures;
+mod gate;
+mod guest;
+mod picture;
+mod profile;
+mod record;
+mod table;
+mod targets;
+
+use std::path::PathBuf;
+
+use crate::cli::{BenchArgs, Driver};
+use crate::context::Context;
+use crate::error::{At, Error, Outcome, Result};
+use crate::kernel::build::{self, Kernel, Source};
+use crate::kernel::kconfig::Lane;
+use crate::stack::{self, Stack};
+use crate::toolchain::Toolchain;
+
+use guest::Job;
+use record::Record;
+use targets::Targets;
+
+/// The buffers that the guest knows.
+pub const BUFFERS: [&str; 5] = ["shmem", "holes", "list", "thp", "hugetlb"];
+
+/// The columns. Ratios are those of the last one to the first.
+const KERNELS: [&str; 3] = ["base+c", "tip+c", "tip+rust"];
+
+pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
+    let buffers = chosen(&BUFFERS, &args.buffer, "--buffer")?;
+    let kernels = chosen(&KERNELS, &args.kernel, "--kernel")?;
+    let sizes = sizes(&args.sizes)?;
+    let baseline = baseline(ctx);
+    // Before anything is built.
+    let recorded = if args.check {
+        Some(Record::read(&baseline)?)
+    } else {
+        None
+    };
+    let toolchain = Toolchain::ensure(ctx)?;
+    let stack = stack::ensure(ctx)?;
+    if let Some(what) = &args.profile {
+        return show_profile(ctx, &toolchain, &stack, &kernels, what, &sizes);
+    }
+
+    let mut record = Record::default();
+    for name in &kernels {
+        let kernel = kernel(ctx, &toolchain, &stack, name)?;
+        for buffer in &buffers {
+            let job = Job {
+                kernel_name: name,
+                kernel: &kernel,
+                buffer,
+                sizes: &sizes,
+                only: None,
+                plugin: None,
+            };
+            record.add(name, &job.run(ctx, &toolchain)?)?;
+        }
+    }
+    print!(
+        "{}",
+        table::render(&record, &kernels, &buffers, &Targets::load())
+    );
+    keep(ctx, args, &record, &kernels, &buffers)?;
+    if args.update {
+        record.write(&baseline)?;
+        println!("recorded in {}", baseline.display());
+    }
+    Ok(match recorded {
+        Some(recorded) => judge(&recorded, &record, &kernels, &buffers, &sizes),
+        None => Outcome::Clean,
+    })
+}
+
+/// The counts that the gate compares with.
+fn baseline(ctx: &Context) -> PathBuf {
+    ctx.repo.join("tools/series/bench/baseline.json")
+}
+
+/// Those that were asked for, in the tool's order; all, if none was.
+fn chosen(known: &[&'static str], asked: &[String], option: &str) -> Result<Vec<&'static str>> {
+    if let Some(wrong) = asked.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(
+            Error::config(format!("{option} {wrong}"), "there is no such thing")
+                .mend(format!("{option} {}", known.join(","))),
+        );
+    }
+    let wanted = |name: &&&str| asked.is_empty() || asked.iter().any(|asked| asked == **name);
+    Ok(known.iter().filter(wanted).copied().collect())
+}
+
+/// Powers of two that a list of 1024 pieces and a huge page fit into.
+fn sizes(asked: &[u32]) -> Result<Vec<u32>> {
+    let mut sizes = asked.to_vec();
+    sizes.sort_unstable();
+    sizes.dedup();
+    match sizes
+        .iter()
+        .find(|mib| !mib.is_power_of_two() || **mib < 16)
+    {
+        Some(mib) => Err(Error::config(
+            format!("--sizes {mib}"),
+            "sizes are powers of two in MiB, 16 at least",
+        )
+        .mend("--sizes 64,256")),
+        None => Ok(sizes),
+    }
+}
+
+fn kernel(ctx: &Context, toolchain: &Toolchain, stack: &Stack, name: &str) -> Result<Kernel> {
+    let (source, driver) = match name {
+        "base+c" => (Source::base(stack), Driver::C),
+        "tip+c" => (Source::tip(stack), Driver::C),
+        _ => (Source::tip(stack), Driver::Rust),
+    };
+    build::kernel(ctx, toolchain, &source, driver, Lane::Bench)
+}
+
+/// Counts and picture as files.
+fn keep(
+    ctx: &Context,
+    args: &BenchArgs,
+    record: &Record,
+    kernels: &[&str],
+    buffers: &[&str],
+) -> Result<()> {
+    let dir = match &args.out {
+        Some(dir) => dir.clone(),
+        None => ctx.cache.dir("bench")?,
+    };
+    let counts = dir.join("bench.json");
+    record.write(&counts)?;
+    let picture = dir.join("bench.svg");
+    std::fs::write(&picture, picture::svg(record, kernels, buffers)).at(&picture)?;
+    println!("counts: {}", counts.display());
+    println!("picture: {}", picture.display());
+    Ok(())
+}
+
+fn judge(
+    recorded: &Record,
+    now: &Record,
+    kernels: &[&str],
+    buffers: &[&str],
+    sizes: &[u32],
+) -> Outcome {
+    let asked = |key: &str| {
+        let words: Vec<&str> = key.split(' ').collect();
+        words.len() == 4
+            && kernels.contains(&words[0])
+            && buffers.contains(&words[1])
+            && sizes.iter().any(|mib| mib.to_string() == words[2])
+    };
+    let findings = gate::compare(recorded, now, asked);
+    for finding in &findings {
+        println!("{finding}");
+    }
+    if findings.iter().any(gate::Finding::fails) {
+        println!("if the cost is wanted: cargo series bench --update, and say why in the commit");
+        return Outcome::Findings;
+    }
+    println!(
+        "{} counts are within 2 % of the recorded ones",
+        now.counts.len()
+    );
+    Outcome::Clean
+}
+
+/// One operation on one buffer, at the largest size, on each kernel.
+fn show_profile(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    stack: &Stack,
+    kernels: &[&str],
+    what: &str,
+    sizes: &[u32],
+) -> Result<Outcome> {
+    let (operation, buffer) = profiled(what)?;
+    let wanted = profile::Wanted {
+        operation,
+        buffer,
+        mib: sizes.last().copied().unwrap_or(64),
+    };
+    for name in kernels {
+        let kernel = kernel(ctx, toolchain, stack, name)?;
+        let text = profile::profile(ctx, toolchain, name, &kernel, &wanted)?;
+        println!("{name}: {text}");
+    }
+    Ok(Outcome::Clean)
+}
+
+/// "create/shmem".
+fn profiled(what: &str) -> Result<(&str, &str)> {
+    what.split_once('/')
+        .filter(|(operation, buffer)| {
+            let known = |op: &figures::Operation| op.name == *operation;
+            figures::OPERATIONS.iter().any(known) && BUFFERS.contains(buffer)
+        })
+        .ok_or_else(|| {
+            let names: Vec<&str> = figures::OPERATIONS.iter().map(|op| op.name).collect();
+            Error::config(format!("--profile {what}"), "is no OPERATION/BUFFER")
+                .detail(format!("operations: {}", names.join(", ")))
+                .detail(format!("buffers: {}", BUFFERS.join(", ")))
+                .mend("--profile create/shmem")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_known() {
+        let asked = ["thp".to_owned(), "shmem".to_owned()];
+        assert_eq!(
+            chosen(&BUFFERS, &asked, "--buffer").unwrap(),
+            ["shmem", "thp"]
+        );
+        assert_eq!(chosen(&KERNELS, &[], "--kernel").unwrap(), KERNELS);
+        assert!(chosen(&BUFFERS, &["no-such".to_owned()], "--buffer").is_err());
+    }
+
+    #[test]
+    fn sizes_are_powers_of_two() {
+        assert_eq!(sizes(&[256, 64, 64]).unwrap(), [64, 256]);
+        assert!(sizes(&[100]).is_err() && sizes(&[8]).is_err());
+    }
+
+    #[test]
+    fn a_profile_names_operation_and_buffer() {
+        assert_eq!(profiled("create/shmem").unwrap(), ("create", "shmem"));
+        for wrong in ["create", "create/", "no/shmem", "create/no"] {
+            assert!(profiled(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_guest_knows_the_same_names() {
+        let program = include_str!("../../data/bench/bench.c");
+        for name in BUFFERS
+            .into_iter()
+            .chain(figures::OPERATIONS.iter().map(|op| op.name))
+        {
+            assert!(program.contains(&format!("\"{name}\"")), "{name}");
+        }
+    }
+}

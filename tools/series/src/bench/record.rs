@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the guests counted: read from their lines, kept as JSON.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{At, Error, Result};
+
+/// Counts of one run. Written to a file, it is also the baseline of the gate.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// "tip+rust shmem 64 create": instructions, or bytes where that is what the operation counts.
+    pub counts: BTreeMap<String, i64>,
+}
+
+/// The name of a count.
+pub fn key(kernel: &str, buffer: &str, mib: u32, operation: &str) -> String {
+    format!("{kernel} {buffer} {mib} {operation}")
+}
+
+impl Record {
+    pub fn get(&self, kernel: &str, buffer: &str, mib: u32, operation: &str) -> Option<i64> {
+        self.counts
+            .get(&key(kernel, buffer, mib, operation))
+            .copied()
+    }
+
+    /// Adds what the guest of `kernel` said on its results channel.
+    pub fn add(&mut self, kernel: &str, results: &str) -> Result<()> {
+        let place = format!("bench on {kernel}");
+        let results = results.replace('\r', "");
+        let mut ended = false;
+        for line in results.lines() {
+            let Some(line) = line.strip_prefix("bench: ") else {
+                continue;
+            };
+            if let Some(what) = line.strip_prefix("error ") {
+                return Err(Error::finding(place, what));
+            }
+            if line == "end" {
+                ended = true;
+                continue;
+            }
+            let wrong = || Error::finding(&place, format!("the guest said {line:?}"));
+            let (name, value) = line.rsplit_once(' ').ok_or_else(wrong)?;
+            let value = value.parse().map_err(|_| wrong())?;
+            self.counts.insert(format!("{kernel} {name}"), value);
+        }
+        if ended {
+            return Ok(());
+        }
+        Err(Error::finding(place, "the guest ended before it was done"))
+    }
+
+    /// The sizes in MiB that were measured on this buffer, ascending.
+    pub fn sizes(&self, kernel: &str, buffer: &str) -> Vec<u32> {
+        let start = format!("{kernel} {buffer} ");
+        let mut sizes: Vec<u32> = self
+            .counts
+            .keys()
+            .filter_map(|key| key.strip_prefix(&start)?.split(' ').next()?.parse().ok())
+            .collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        sizes
+    }
+
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|e| {
+            Error::config(path.display(), e).mend("record it: cargo series bench --update")
+        })?;
+        serde_json::from_str(&text).map_err(|e| {
+            Error::config(path.display(), e).mend("record it anew: cargo series bench --update")
+        })
+    }
+
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).expect("plain data");
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).at(dir)?;
+        }
+        fs::write(path, text + "\n").at(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_become_counts() {
+        let mut record = Record::default();
+        let text =
+            "noise\r\nbench: shmem 64 create 100\r\nbench: shmem 16 create 7\r\nbench: end\r\n";
+        record.add("base+c", text).unwrap();
+        assert_eq!(record.get("base+c", "shmem", 64, "create"), Some(100));
+        assert_eq!(record.get("tip+c", "shmem", 64, "create"), None);
+        assert_eq!(record.sizes("base+c", "shmem"), [16, 64]);
+    }
+
+    #[test]
+    fn a_guest_that_fails_is_an_error() {
+        let add = |text| Record::default().add("tip+c", text);
+        assert!(add("bench: shmem 64 create 100\n").is_err());
+        assert!(add("bench: shmem 64 create many\nbench: end\n").is_err());
+        assert!(add("bench: error create: Bad address (shmem, 64 MiB)\nbench: end\n").is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/record.json");
+        let mut record = Record::default();
+        record
+            .add("c", "bench: thp 16 close 5\nbench: end\n")
+            .unwrap();
+        record.write(&path).unwrap();
+        assert_eq!(Record::read(&path).unwrap(), record);
+        assert!(Record::read(&dir.path().join("missing")).is_err());
+    }
+}
