@@ -30,7 +30,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define REPEATS		3
+#define REPEATS		2
 #define PAGE		4096UL
 #define MIB		(1UL << 20)
 #define HUGE_PAGE	(2 * MIB)

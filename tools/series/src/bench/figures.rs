@@ -17,11 +17,14 @@ pub enum Unit {
     Whole,
     /// The touches that it consists of, at the largest size.
     Touch,
+    /// Pieces of contiguous memory, at the largest size.
+    Piece,
 }
 
 /// An operation that gets a row.
 #[derive(Debug)]
 pub struct Operation {
+    /// As the guest calls it.
     pub name: &'static str,
     pub unit: Unit,
     /// A count that is no part of the operation: what the loop itself costs.
@@ -36,7 +39,7 @@ const fn operation(name: &'static str, unit: Unit) -> Operation {
     }
 }
 
-pub const OPERATIONS: [Operation; 12] = [
+pub const OPERATIONS: [Operation; 13] = [
     operation("create", Unit::Page),
     operation("first_touch", Unit::Whole),
     Operation {
@@ -47,6 +50,7 @@ pub const OPERATIONS: [Operation; 12] = [
     operation("random_touch", Unit::Touch),
     operation("munmap", Unit::Page),
     operation("first_sync", Unit::Page),
+    operation("first_sync", Unit::Piece),
     operation("later_sync", Unit::Page),
     operation("close", Unit::Page),
     operation("metadata", Unit::Page),
@@ -92,14 +96,17 @@ pub fn figure(record: &Record, kernel: &str, buffer: &str, op: &Operation) -> Op
                 fixed: Some(fixed),
             })
         }
-        Unit::Whole => Some(Figure {
-            cost: count(largest)?,
-            fixed: None,
-        }),
-        Unit::Touch => Some(Figure {
-            cost: count(largest)? / TOUCHES,
-            fixed: None,
-        }),
+        Unit::Whole | Unit::Touch | Unit::Piece => {
+            let parts = match op.unit {
+                Unit::Touch => TOUCHES,
+                Unit::Piece => record.get(kernel, buffer, largest, "runs")? as f64,
+                _ => 1.0,
+            };
+            Some(Figure {
+                cost: count(largest)? / parts,
+                fixed: None,
+            })
+        }
     }
 }
 
@@ -161,6 +168,13 @@ mod tests {
                 .cost,
             2.0
         );
+    }
+
+    #[test]
+    fn the_first_sync_is_paid_for_each_piece() {
+        let record = record("bench: b 16 first_sync 300\nbench: b 16 runs 3\n");
+        let op = OPERATIONS.iter().find(|op| op.unit == Unit::Piece).unwrap();
+        assert_eq!(figure(&record, "k", "b", op).unwrap().cost, 100.0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The figures as a picture: bars for each operation, as parts of what the first kernel needs.
 
-use super::figures::{OPERATIONS, figure};
+use super::figures::{OPERATIONS, Unit, figure};
 use super::record::Record;
 use super::table::number;
 
@@ -31,7 +31,10 @@ pub fn svg(record: &Record, kernels: &[&str], buffers: &[&str]) -> String {
         y += 34.0;
         body += &format!("<text x=\"10\" y=\"{y}\" font-weight=\"bold\">{buffer}</text>\n");
         y += 8.0;
-        for op in OPERATIONS.iter().filter(|op| op.name != "runs") {
+        for op in OPERATIONS
+            .iter()
+            .filter(|op| op.name != "runs" && op.unit != Unit::Piece)
+        {
             let costs: Vec<Option<f64>> = kernels
                 .iter()
                 .map(|kernel| figure(record, kernel, buffer, op).map(|found| found.cost))
