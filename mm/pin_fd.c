@@ -304,32 +304,6 @@ static int pin_fd_run(struct pin_fd_walk *walk)
 }
 
 /*
- * pin_user_pages_fd_locked() without any check of arguments, file or rights. The
- * file type is known to opt in; that the range lies in the file is checked.
- */
-long pin_fd_unchecked(struct file *file, loff_t start, size_t len,
-		      unsigned int flags, struct pinned_range *ranges,
-		      unsigned int max_ranges, unsigned int *nr_ranges)
-{
-	struct pin_fd_walk walk = {
-		.file = file,
-		.ops = file->f_op->pin_fd_ops,
-		.pos = start,
-		.end = start + min_t(size_t, len, LONG_MAX & PAGE_MASK),
-		.flags = flags,
-		.ranges = ranges,
-		.max_ranges = max_ranges,
-	};
-	int err;
-
-	lockdep_assert_held(&file_inode(file)->i_rwsem);
-
-	err = pin_fd_run(&walk);
-	*nr_ranges = walk.nr_ranges;
-	return err ? err : walk.pos - start;
-}
-
-/*
  * In the order that callers document: type, mode, seals. The bounds, which come
  * last, are the walk's.
  */
@@ -387,6 +361,13 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
 			      unsigned int flags, struct pinned_range *ranges,
 			      unsigned int max_ranges, unsigned int *nr_ranges)
 {
+	struct pin_fd_walk walk = {
+		.file = file,
+		.pos = start,
+		.flags = flags,
+		.ranges = ranges,
+		.max_ranges = max_ranges,
+	};
 	int err;
 
 	*nr_ranges = 0;
@@ -399,8 +380,11 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
 	if (err)
 		return err;
 
-	return pin_fd_unchecked(file, start, len, flags, ranges, max_ranges,
-				nr_ranges);
+	walk.ops = file->f_op->pin_fd_ops;
+	walk.end = start + min_t(size_t, len, LONG_MAX & PAGE_MASK);
+	err = pin_fd_run(&walk);
+	*nr_ranges = walk.nr_ranges;
+	return err ? err : walk.pos - start;
 }
 EXPORT_SYMBOL_GPL(pin_user_pages_fd_locked);
 

@@ -15,7 +15,10 @@ use kernel::{
         Mapped, //
     },
     fs::{
-        file::flags::O_CLOEXEC,
+        file::{
+            flags::O_CLOEXEC,
+            Offset, //
+        },
         File,
         LocalFile, //
     },
@@ -137,6 +140,12 @@ impl Udmabuf {
         }
     }
 
+    /// Whether memory that must not be written is private to a guest and no seal is to blame: seals
+    /// do not forbid to read.
+    fn is_private(file: &LocalFile, offset: Offset) -> bool {
+        PinnedRanges::new(PinFlag::NoShrink).pin(file, offset, PAGE_SIZE, GFP_KERNEL) == Err(EPERM)
+    }
+
     /// Pins the pages of all items and makes a file descriptor of them.
     fn create(items: &[uapi::udmabuf_create_item], flags: u32) -> Result<isize> {
         let size = Self::total_size(items)?;
@@ -152,7 +161,7 @@ impl Udmabuf {
                     // The file is no memfd.
                     EOPNOTSUPP => EBADFD,
                     // The file is sealed against writes.
-                    EPERM => EINVAL,
+                    EPERM if !Self::is_private(&memfd, offset) => EINVAL,
                     err => err,
                 })?;
         }

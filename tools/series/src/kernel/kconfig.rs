@@ -15,8 +15,9 @@ const DEBUG_RUST: &str = include_str!("../../data/config/debug-rust.config");
 const BENCH: &str = include_str!("../../data/config/bench.config");
 
 /// Symbols that come with a patch, and where they are declared.
-const FROM_PATCHES: [(&str, &str); 4] = [
+const FROM_PATCHES: [(&str, &str); 5] = [
     ("UDMABUF_RUST", "drivers/dma-buf/Kconfig"),
+    ("PIN_FD_KUNIT_TEST", "mm/Kconfig"),
     ("RUST_PIN_KUNIT_TEST", "rust/kernel/Kconfig.test"),
     ("RUST_MODULE_PARAM_KUNIT_TEST", "rust/kernel/Kconfig.test"),
     ("RUST_DMA_BUF_KUNIT_TEST", "rust/kernel/Kconfig.test"),

@@ -179,6 +179,12 @@ impl Session<'_> {
             if !self.in_time(&what) {
                 continue;
             }
+            if !boot && !self.is_built(n)? {
+                self.tally.pass(format_args!(
+                    "{what}: no kernel is built from what it touches"
+                ));
+                continue;
+            }
             if !boot {
                 let built =
                     build::objects(self.ctx, &self.toolchain, &source, driver, Lane::Primary)
@@ -199,6 +205,19 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether patch `n` changes a file that a kernel is built from.
+    fn is_built(&self, n: usize) -> Result<bool> {
+        let commit = &self.stack.commits[n - 1].id;
+        let files = self.stack.base.git().run(&[
+            "diff-tree",
+            "--no-commit-id",
+            "--name-only",
+            "-r",
+            commit,
+        ])?;
+        Ok(files.lines().any(goes_into_a_kernel))
     }
 
     /// A kernel without a warning that the base does not have.
@@ -425,6 +444,14 @@ fn never_ran(run: &Run, tests: &[GuestTest]) -> Vec<String> {
         .collect()
 }
 
+/// Selftests and documentation do not.
+fn goes_into_a_kernel(path: &str) -> bool {
+    !["tools/testing/", "Documentation/"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
+        && path != "MAINTAINERS"
+}
+
 /// The last patch of each part, counted from 1.
 fn part_ends(stack: &Stack) -> Vec<usize> {
     let parts: Vec<&str> = stack
@@ -464,6 +491,25 @@ fn clone(e: &Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn selftests_and_documentation_are_not_built() {
+        for path in [
+            "mm/gup.c",
+            "tools/include/linux/mm.h",
+            "MAINTAINERS.c",
+            "rust/x.rs",
+        ] {
+            assert!(goes_into_a_kernel(path), "{path}");
+        }
+        for path in [
+            "MAINTAINERS",
+            "tools/testing/selftests/mm/pin_fd.c",
+            "Documentation/core-api/index.rst",
+        ] {
+            assert!(!goes_into_a_kernel(path), "{path}");
+        }
+    }
 
     #[test]
     fn a_case_that_gave_no_verdict_on_the_base_is_named() {

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which pages of a memfd can be pinned for a udmabuf, and that a process does
+ * not have to live until they are.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include "kselftest_harness.h"
+#include "udmabuf_util.h"
+
+/* Takes a guest without hardware support about a second to allocate. */
+#define HOLE_SIZE	(256UL * 1024 * 1024)
+
+FIXTURE(udmabuf_pin)
+{
+	size_t page;
+	int dev;
+	int memfd;
+	int buf;
+};
+
+FIXTURE_SETUP(udmabuf_pin)
+{
+	self->page = sysconf(_SC_PAGESIZE);
+	self->memfd = -1;
+	self->buf = -1;
+	self->dev = open(UDMABUF_DEV, O_RDWR);
+	if (self->dev < 0)
+		SKIP(return, "cannot open " UDMABUF_DEV ": %s", strerror(errno));
+}
+
+FIXTURE_TEARDOWN(udmabuf_pin)
+{
+	close(self->buf);
+	close(self->memfd);
+	close(self->dev);
+}
+
+/* Bytes that are allocated to @fd, or -1. */
+static long allocated(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? -1 : (long)st.st_blocks * 512;
+}
+
+/*
+ * D5: a child that is killed while it fills a hole goes at once and does not
+ * fill it to the end. It is killed as soon as it has allocated something.
+ */
+TEST_F(udmabuf_pin, killed)
+{
+	int status;
+	pid_t pid;
+
+	self->memfd = memfd_sealed(HOLE_SIZE, F_SEAL_SHRINK);
+	ASSERT_GE(self->memfd, 0);
+
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		udmabuf_create(self->dev, self->memfd, 0, HOLE_SIZE, 0);
+		/* Not killed: keep what was allocated until the parent looks. */
+		pause();
+		_exit(1);
+	}
+	while (!allocated(self->memfd) && !waitpid(pid, &status, WNOHANG))
+		;
+	ASSERT_EQ(kill(pid, SIGKILL), 0);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	ASSERT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(WTERMSIG(status), SIGKILL);
+
+	EXPECT_GT(allocated(self->memfd), 0);
+	EXPECT_LT(allocated(self->memfd), (long)HOLE_SIZE);
+}
+
+/*
+ * Poisons page @nr of @fd, in a child: that it had the page mapped kills it.
+ * Returns false if the kernel does not do that for us.
+ */
+static bool poison(int fd, size_t nr)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	int status;
+	pid_t pid;
+	char *p;
+
+	pid = fork();
+	if (pid < 0)
+		return false;
+	if (!pid) {
+		p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			 nr * page);
+		if (p == MAP_FAILED)
+			_exit(1);
+		*p = 'x';
+		_exit(madvise(p, page, MADV_HWPOISON) ? 1 : 0);
+	}
+	if (waitpid(pid, &status, 0) != pid)
+		return false;
+	return WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS : !status;
+}
+
+/* D10: a page with a memory error is neither mapped nor given to a device. */
+TEST_F(udmabuf_pin, poisoned_page)
+{
+	size_t size = 4 * self->page;
+
+	self->memfd = memfd_sealed(size, F_SEAL_SHRINK);
+	ASSERT_GE(self->memfd, 0);
+	if (!poison(self->memfd, 2))
+		SKIP(return, "cannot poison a page (CONFIG_MEMORY_FAILURE, root)");
+
+	self->buf = udmabuf_create(self->dev, self->memfd, 0, size, 0);
+	EXPECT_EQ(self->buf, -1);
+	EXPECT_EQ(errno, EHWPOISON);
+
+	/* The pages in front of it are good. */
+	self->buf = udmabuf_create(self->dev, self->memfd, 0, 2 * self->page, 0);
+	EXPECT_GE(self->buf, 0);
+}
+
+/* D12: a partial last page is part of the file, the page behind it is not. */
+TEST_F(udmabuf_pin, partial_last_page)
+{
+	size_t size = 4 * self->page, i;
+	char *p;
+
+	self->memfd = memfd_sealed(3 * self->page + 100, F_SEAL_SHRINK);
+	ASSERT_GE(self->memfd, 0);
+
+	EXPECT_EQ(udmabuf_create(self->dev, self->memfd, 0, size + self->page, 0), -1);
+	EXPECT_EQ(errno, EINVAL);
+	self->buf = udmabuf_create(self->dev, self->memfd, 0, size, 0);
+	ASSERT_GE(self->buf, 0);
+
+	ASSERT_EQ(pwrite(self->memfd, "end", 3, 3 * self->page + 97), 3);
+	p = mmap(NULL, size, PROT_READ, MAP_SHARED, self->buf, 0);
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_EQ(memcmp(p + 3 * self->page + 97, "end", 3), 0);
+	for (i = 3 * self->page + 100; i < size; i++)
+		ASSERT_EQ(p[i], 0);
+	munmap(p, size);
+}
+
+TEST_HARNESS_MAIN
