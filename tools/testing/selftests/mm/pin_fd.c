@@ -1172,7 +1172,7 @@ TEST_F_TIMEOUT(pin_fd, truncated_while_pinning, 300)
 
 TEST_F_TIMEOUT(pin_fd, killed, 120)
 {
-	size_t size = KILL_SIZE, done = 0;
+	size_t size = KILL_SIZE, done;
 	int i, fd, status;
 	pid_t pid;
 
@@ -1182,7 +1182,8 @@ TEST_F_TIMEOUT(pin_fd, killed, 120)
 			SKIP(return, "not enough huge pages");
 	}
 
-	/* The child may be done before it is killed. */
+	/* The child may be done, or out of memory, before it is killed. */
+	done = size;
 	for (i = 0; i < KILL_TRIES; i++) {
 		fd = make_file(variant, size);
 		ASSERT_GE(fd, 0);
@@ -1197,9 +1198,8 @@ TEST_F_TIMEOUT(pin_fd, killed, 120)
 			sched_yield();
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
-		ASSERT_TRUE(WIFSIGNALED(status));
 
-		done = allocated(variant, fd);
+		done = WIFSIGNALED(status) ? allocated(variant, fd) : size;
 		/* It was too late; GUP_TEST is ours, too. */
 		if (done == size)
 			stop(self->test, true);
