@@ -23,6 +23,12 @@
 #define BUFFERS		300
 #define ROUNDS		3
 
+/* A kernel with debug options needs seconds for a buffer, and tells with few. */
+#define SLOW_BUFFERS	10
+#define SLOW_NS		(NSEC_PER_SEC / 10)
+
+#define NSEC_PER_SEC	1000000000L
+
 /* What is less than this much memory, in KiB, may be somebody else's. */
 #define NOISE		1024
 
@@ -191,7 +197,10 @@ static const char *start_thread(FIXTURE_DATA(udmabuf_sync) *self)
 
 static int set_timer(FIXTURE_DATA(udmabuf_sync) *self, long ns)
 {
-	struct itimerspec its = { .it_value.tv_nsec = ns };
+	struct itimerspec its = {
+		.it_value.tv_sec = ns / NSEC_PER_SEC,
+		.it_value.tv_nsec = ns % NSEC_PER_SEC,
+	};
 
 	return timerfd_settime(self->timer, 0, &its, NULL);
 }
@@ -208,7 +217,7 @@ static long now(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000 + ts.tv_nsec;
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
 /* How long the first access to a buffer takes to begin, in ns, or -1. */
@@ -234,21 +243,23 @@ static long first_access(FIXTURE_DATA(udmabuf_sync) *self)
 }
 
 /*
- * Both threads begin to access a fresh buffer, BUFFERS times, the second one a
+ * Both threads begin to access a fresh buffer, again and again, the second one a
  * little later each time, until the first one must be done.
  */
 static bool race(FIXTURE_DATA(udmabuf_sync) *self)
 {
 	long ns = first_access(self);
+	int buffers = ns < SLOW_NS ? BUFFERS : SLOW_BUFFERS;
 	bool ok = ns >= 0;
 	int i;
 
-	for (i = 0; ok && i < BUFFERS; i++) {
+	for (i = 0; ok && i < buffers; i++) {
 		self->buf = ioctl(self->dev, UDMABUF_CREATE_LIST, self->list);
 		if (self->buf < 0)
 			return false;
-		ok = !set_timer(self, 1 + 3 * ns * i / BUFFERS);
-		ok &= !begin_and_end(self->buf);
+		if (set_timer(self, 1 + 3 * ns * i / buffers))
+			return false;
+		ok = !begin_and_end(self->buf);
 		sem_wait(&self->done);
 		ok &= !self->ret;
 		close(self->buf);
@@ -267,6 +278,8 @@ TEST_F_TIMEOUT(udmabuf_sync, race_memory, 300)
 	const char *missing;
 	int i;
 
+	if (!access(KMEMLEAK, F_OK))
+		SKIP(return, "a debug kernel keeps freed memory; see race_objects");
 	missing = start_thread(self);
 	if (missing)
 		SKIP(return, "%s", missing);
@@ -298,7 +311,7 @@ TEST_F_TIMEOUT(udmabuf_sync, race_mappings, 300)
 	stop_thread(self);
 	after = count_lines(DMA_API "dump", " udmabuf ");
 	EXPECT_EQ(after, before)
-		TH_LOG("%ld pages still mapped, of %d buffers", after - before, BUFFERS);
+		TH_LOG("%ld pages still mapped", after - before);
 }
 
 /* Objects that nobody knows any more */
@@ -320,7 +333,7 @@ TEST_F_TIMEOUT(udmabuf_sync, race_objects, 300)
 	ASSERT_TRUE(tell_kmemleak("scan"));
 	leaked = count_lines(KMEMLEAK, "comm \"udmabuf_sync\"");
 	EXPECT_EQ(leaked, 0)
-		TH_LOG("%ld objects leaked, with %d buffers", leaked, BUFFERS);
+		TH_LOG("%ld objects leaked", leaked);
 }
 
 /* The first access must not decide in which direction the next ones go. */
