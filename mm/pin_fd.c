@@ -30,8 +30,8 @@
  */
 #define PIN_FD_MAX_STALLS	10
 
-/* How many ranges are unpinned in a row. */
-#define PIN_FD_RESCHED		512
+/* How many folios are pinned or unpinned in a row. */
+#define PIN_FD_BATCH		256
 
 /* One call on its way through a file. */
 struct pin_fd_walk {
@@ -44,7 +44,35 @@ struct pin_fd_walk {
 	unsigned int max_ranges;
 	unsigned int nr_ranges;
 	unsigned int stalls;		/* tries since the last progress */
+	unsigned long block;		/* a pageblock whose pages may stay */
 };
+
+#define PIN_FD_NO_BLOCK		ULONG_MAX
+
+/* Pins that /proc/vmstat does not know of yet, all of one node. */
+struct pin_fd_count {
+	enum node_stat_item item;
+	int nid;
+	unsigned int nr;
+};
+
+static void pin_fd_count_flush(struct pin_fd_count *count)
+{
+	if (count->nr)
+		mod_node_page_state(NODE_DATA(count->nid), count->item, count->nr);
+	count->nr = 0;
+}
+
+static void pin_fd_count(struct pin_fd_count *count, struct folio *folio)
+{
+	int nid = folio_nid(folio);
+
+	if (unlikely(nid != count->nid)) {
+		pin_fd_count_flush(count);
+		count->nid = nid;
+	}
+	count->nr++;
+}
 
 static bool pin_fd_done(const struct pin_fd_walk *walk)
 {
@@ -75,51 +103,134 @@ static bool pin_fd_poisoned(struct folio *folio, size_t offset, size_t len)
 }
 
 /*
- * Pin a folio of the page cache. Reclaim looks for pins under the folio lock and
- * takes the folio out of the file under the same lock: either it sees the pin,
- * or it is seen here that the folio has left. Without the lock a folio could be
- * pinned and in the swap cache, where F_ADD_SEALS does not look for pins.
+ * May the folio stay where it is? That depends on the type of its pageblock, its
+ * zone and its device, and none of them changes within a pageblock. A type that
+ * changes just now is seen by the one who changes it: he finds the pin.
  */
-static int pin_fd_grab_cached(struct pin_fd_walk *walk, struct folio *folio)
+static bool pin_fd_may_stay(struct pin_fd_walk *walk, struct folio *folio)
 {
-	int err;
+	unsigned long block = folio_pfn(folio) >> pageblock_order;
+
+	if (likely(block == walk->block))
+		return true;
+	if (!folio_is_longterm_pinnable(folio))
+		return false;
+	walk->block = block;
+	return true;
+}
+
+/* The part of @folio that the walk wants next. */
+static struct pinned_range pin_fd_part(const struct pin_fd_walk *walk,
+				       struct folio *folio)
+{
+	size_t size = folio_size(folio);
+	size_t offset = walk->pos & (size - 1);
+
+	return (struct pinned_range) {
+		.folio = folio,
+		.offset = offset,
+		.len = min_t(loff_t, size - offset, walk->end - walk->pos),
+	};
+}
+
+/* @range has been pinned. */
+static void pin_fd_add(struct pin_fd_walk *walk, struct pin_fd_count *count,
+		       struct pinned_range range)
+{
+	walk->ranges[walk->nr_ranges++] = range;
+	walk->pos += range.len;
+	walk->stalls = 0;
+	pin_fd_count(count, range.folio);
+}
+
+/*
+ * Is the locked folio still what the page cache has at walk->pos? Reclaim looks
+ * for pins under the folio lock and takes the folio out of the file under the
+ * same lock: either it sees the pin, or it is seen here that the folio has left.
+ * Without the lock a folio could be pinned and in the swap cache, where
+ * F_ADD_SEALS does not look for pins.
+ */
+static bool pin_fd_is_cached(const struct pin_fd_walk *walk, struct folio *folio)
+{
+	return folio->mapping == walk->file->f_mapping &&
+	       folio_contains(folio, walk->pos >> PAGE_SHIFT) &&
+	       folio_test_uptodate(folio);
+}
+
+/* The fast path for one folio: pins it if nothing at all speaks against it. */
+static bool pin_fd_try_pin(struct pin_fd_walk *walk, struct pin_fd_count *count,
+			   struct folio *folio)
+{
+	struct pinned_range range;
+	bool ok = false;
+
+	if (!folio_trylock(folio))
+		return false;
+
+	if (likely(pin_fd_is_cached(walk, folio))) {
+		range = pin_fd_part(walk, folio);
+		if (!pin_fd_poisoned(folio, range.offset, range.len) &&
+		    pin_fd_may_stay(walk, folio)) {
+			folio_ref_to_pin(folio);
+			pin_fd_add(walk, count, range);
+			ok = true;
+		}
+	}
+	folio_unlock(folio);
+	return ok;
+}
+
+/*
+ * Pin what the page cache has ready. No folio is waited for, filled or moved; the
+ * first one that asks for it is left to pin_fd_take(). Returns whether any was
+ * pinned.
+ */
+static bool pin_fd_fast(struct pin_fd_walk *walk)
+{
+	XA_STATE(xas, &walk->file->f_mapping->i_pages, walk->pos >> PAGE_SHIFT);
+	struct pin_fd_count count = { .item = NR_FOLL_PIN_ACQUIRED };
+	unsigned int first = walk->nr_ranges;
+	struct folio *folio;
+
+	rcu_read_lock();
+	for (folio = xas_load(&xas); folio; folio = xas_next(&xas)) {
+		if (xa_is_value(folio) || xa_is_internal(folio))
+			break;
+		if (!folio_try_get(folio))
+			break;
+		if (!pin_fd_try_pin(walk, &count, folio)) {
+			folio_put(folio);
+			break;
+		}
+		if (pin_fd_done(walk) || walk->nr_ranges - first == PIN_FD_BATCH)
+			break;
+		if (folio_test_large(folio))
+			xas_advance(&xas, (walk->pos >> PAGE_SHIFT) - 1);
+	}
+	rcu_read_unlock();
+
+	pin_fd_count_flush(&count);
+	return walk->nr_ranges != first;
+}
+
+/* Pin @folio as soon as it is not locked; the pin takes over our reference. */
+static int pin_fd_pin(struct pin_fd_walk *walk, struct folio *folio)
+{
+	int err = 0;
+
+	if (!(walk->ops->flags & PIN_FD_OP_PAGE_CACHE)) {
+		folio_ref_to_pin(folio);
+		return 0;
+	}
 
 	if (unlikely(folio_lock_killable(folio)))
 		return -EINTR;
-
-	if (unlikely(folio->mapping != walk->file->f_mapping)) {
+	if (likely(pin_fd_is_cached(walk, folio)))
+		folio_ref_to_pin(folio);
+	else
 		err = -EAGAIN;
-	} else {
-		VM_WARN_ON_ONCE_FOLIO(!folio_contains(folio, walk->pos >> PAGE_SHIFT),
-				      folio);
-		VM_WARN_ON_ONCE_FOLIO(!folio_test_uptodate(folio), folio);
-		err = try_grab_folio(folio, 1, FOLL_PIN);
-	}
 	folio_unlock(folio);
 	return err;
-}
-
-/* Pin the part of @folio that the walk wants. */
-static int pin_fd_add(struct pin_fd_walk *walk, struct folio *folio,
-		      size_t offset, size_t len)
-{
-	int err;
-
-	if (walk->ops->flags & PIN_FD_OP_PAGE_CACHE)
-		err = pin_fd_grab_cached(walk, folio);
-	else
-		err = try_grab_folio(folio, 1, FOLL_PIN);
-	if (unlikely(err))
-		return err;
-
-	walk->ranges[walk->nr_ranges++] = (struct pinned_range) {
-		.folio = folio,
-		.offset = offset,
-		.len = len,
-	};
-	walk->pos += len;
-	walk->stalls = 0;
-	return 0;
 }
 
 /*
@@ -178,35 +289,38 @@ static int pin_fd_migrate(struct list_head *movable)
 
 /*
  * Pin the folios of @fbatch, which continue the file at walk->pos, and drop the
- * batch's references. Stops at the first folio that has to move and moves it
- * together with the others of the batch; nothing pinned before is touched.
+ * references to those that are not pinned. Stops at the first folio that has to
+ * move and moves it together with the others of the batch; nothing pinned before
+ * is touched.
  */
 static int pin_fd_take(struct pin_fd_walk *walk, struct folio_batch *fbatch)
 {
+	struct pin_fd_count count = { .item = NR_FOLL_PIN_ACQUIRED };
 	LIST_HEAD(movable);
 	unsigned int i;
 	int err = 0;
 
 	for (i = 0; i < folio_batch_count(fbatch) && !pin_fd_done(walk); i++) {
 		struct folio *folio = fbatch->folios[i];
-		size_t offset = offset_in_folio(folio, walk->pos);
-		size_t len = min_t(loff_t, folio_size(folio) - offset,
-				   walk->end - walk->pos);
+		struct pinned_range range = pin_fd_part(walk, folio);
 
-		if (pin_fd_poisoned(folio, offset, len)) {
+		if (pin_fd_poisoned(folio, range.offset, range.len)) {
 			err = -EHWPOISON;
 			break;
 		}
-		if (unlikely(!folio_is_longterm_pinnable(folio))) {
+		if (unlikely(!pin_fd_may_stay(walk, folio))) {
 			pin_fd_isolate(walk, fbatch, i, &movable);
 			err = -EAGAIN;
 			break;
 		}
-		err = pin_fd_add(walk, folio, offset, len);
+		err = pin_fd_pin(walk, folio);
 		if (unlikely(err))
 			break;
+		pin_fd_add(walk, &count, range);
 	}
-	folio_batch_release(fbatch);
+	pin_fd_count_flush(&count);
+	for (; i < folio_batch_count(fbatch); i++)
+		folio_put(fbatch->folios[i]);
 
 	/* Without our references: migration does not go around them. */
 	if (err == -EAGAIN)
@@ -232,14 +346,19 @@ static void pin_fd_lookup(struct pin_fd_walk *walk, struct folio_batch *fbatch)
 		folio_put(fbatch->folios[i++]);
 }
 
-/* One batch, or one folio from the file. */
+/* As many folios as are ready, or one batch, or one folio from the file. */
 static int pin_fd_step(struct pin_fd_walk *walk)
 {
-	struct folio_batch fbatch;
+	bool page_cache = walk->ops->flags & PIN_FD_OP_PAGE_CACHE;
+	/* Most steps do not need it: not worth clearing. */
+	struct folio_batch fbatch __uninitialized;
 	struct folio *folio;
 
+	if (page_cache && pin_fd_fast(walk))
+		return 0;
+
 	folio_batch_init(&fbatch);
-	if (walk->ops->flags & PIN_FD_OP_PAGE_CACHE)
+	if (page_cache)
 		pin_fd_lookup(walk, &fbatch);
 
 	if (!folio_batch_count(&fbatch)) {
@@ -342,6 +461,40 @@ static int pin_fd_valid(struct file *file, loff_t start, size_t len,
 }
 
 /**
+ * pin_user_pages_fd_check() - would pin_user_pages_fd() be allowed?
+ * @file: the file
+ * @start: offset of the first byte
+ * @len: number of bytes
+ * @flags: PIN_FD_* flags
+ *
+ * For callers that pin later and want to fail early. The answer is that of this
+ * moment: it is asked again when the pages are pinned. Whether the range lies in
+ * the file is not looked at, as the file may grow until then.
+ *
+ * Context: May sleep. Takes i_rwsem of the file's inode shared; mmap_lock must
+ * not be held.
+ * Return: 0, or -EINVAL, -EOPNOTSUPP, -EACCES, -EPERM, -ETXTBSY or -EINTR as
+ * pin_user_pages_fd().
+ */
+int pin_user_pages_fd_check(struct file *file, loff_t start, size_t len,
+			    unsigned int flags)
+{
+	struct inode *inode = file_inode(file);
+	int err;
+
+	err = pin_fd_valid(file, start, len, flags, 1);
+	if (err)
+		return err;
+	err = inode_lock_shared_killable(inode);
+	if (err)
+		return err;
+	err = pin_fd_permitted(file, start, start + len, flags);
+	inode_unlock_shared(inode);
+	return err;
+}
+EXPORT_SYMBOL_GPL(pin_user_pages_fd_check);
+
+/**
  * pin_user_pages_fd_locked() - pin_user_pages_fd() with i_rwsem held
  * @file: the file
  * @start: offset of the first byte
@@ -367,6 +520,7 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
 		.flags = flags,
 		.ranges = ranges,
 		.max_ranges = max_ranges,
+		.block = PIN_FD_NO_BLOCK,
 	};
 	int err;
 
@@ -472,12 +626,13 @@ EXPORT_SYMBOL_GPL(pin_user_pages_fd);
 void unpin_user_ranges(const struct pinned_range *ranges,
 		       unsigned int nr_ranges, bool make_dirty)
 {
+	struct pin_fd_count count = { .item = NR_FOLL_PIN_RELEASED };
 	unsigned int i;
 
 	for (i = 0; i < nr_ranges; i++) {
 		struct folio *folio = ranges[i].folio;
 
-		if (!(i % PIN_FD_RESCHED))
+		if (!(i % PIN_FD_BATCH))
 			cond_resched();
 		/* A dirty pinned folio stays dirty: it is not written out. */
 		if (make_dirty && !folio_test_dirty(folio)) {
@@ -485,7 +640,9 @@ void unpin_user_ranges(const struct pinned_range *ranges,
 			folio_mark_dirty(folio);
 			folio_unlock(folio);
 		}
-		unpin_folio(folio);
+		pin_fd_count(&count, folio);
+		folio_put_pin(folio);
 	}
+	pin_fd_count_flush(&count);
 }
 EXPORT_SYMBOL_GPL(unpin_user_ranges);

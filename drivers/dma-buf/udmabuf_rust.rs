@@ -112,8 +112,9 @@ struct Udmabuf {
 }
 
 impl Udmabuf {
-    /// How many pages a page fault maps at most, the faulting one among them.
-    const FAULT_WINDOW: usize = 64;
+    /// How many pages a page fault maps at most, the faulting one among them: as many as one page
+    /// table holds.
+    const FAULT_WINDOW: usize = PAGE_SIZE / size_of::<usize>();
 
     /// Checks what can be checked without looking at the files, and returns the total size.
     fn total_size(items: &[uapi::udmabuf_create_item]) -> Result<usize> {
@@ -274,26 +275,27 @@ impl Exporter for Udmabuf {
     }
 }
 
+#[vtable]
 impl VmOps for Udmabuf {
+    /// Maps the pages around the fault too, as they are likely to be accessed next.
     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
-        let page = self.pages.get(vmf.pgoff()).ok_or(FaultError::Sigbus)?;
-        vmf.insert_pfn(vmf.address(), page)?;
-
-        // Map the pages around it too, as they are likely to be accessed next. Whatever fails here
-        // is reported when they are.
         let vma = vmf.vma();
         let window = Self::FAULT_WINDOW * PAGE_SIZE;
         let start = (vmf.address() & !(window - 1)).max(vma.start());
         let end = vma.end().min(vmf.address() | (window - 1));
-        let pages = self
-            .pages
-            .pages_from(vma.pgoff() + (start - vma.start()) / PAGE_SIZE);
+        let first = vma.pgoff() + (start - vma.start()) / PAGE_SIZE;
+        let nr_pages = (end - start).div_ceil(PAGE_SIZE);
 
-        for (address, page) in (start..end).step_by(PAGE_SIZE).zip(pages) {
-            if vmf.insert_pfn(address, page).is_err() {
-                break;
-            }
-        }
-        Ok(())
+        self.pages.get(vmf.pgoff()).ok_or(FaultError::Sigbus)?;
+        vmf.insert_pages(start, self.pages.pages_from(first).take(nr_pages))
+    }
+
+    fn huge_fault<'vma>(&'vma self, vmf: &VmFault<'vma>, order: u32) -> Result<(), FaultError> {
+        let block = vmf
+            .block_pgoff(order)
+            .and_then(|first| self.pages.block(first, order))
+            .ok_or(FaultError::Fallback)?;
+
+        vmf.insert_block(block)
     }
 }

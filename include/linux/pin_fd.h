@@ -42,7 +42,8 @@ enum pin_fd_op_flags {
  * @get_folio: Return the folio that holds page @index of @file, referenced,
  *             unlocked, uptodate and naturally aligned in the file. Fill a
  *             hole unless %PIN_FD_NOALLOC is set, as a page fault would, but
- *             never past the end of the file. May sleep.
+ *             never past the end of the file, and never with the zero page.
+ *             May sleep.
  *
  *             Errors: -ENOENT for a hole under %PIN_FD_NOALLOC, -EAGAIN or
  *             -EEXIST if it is worth another try, -EINVAL past the end;
@@ -69,6 +70,8 @@ long pin_user_pages_fd(struct file *file, loff_t start, size_t len,
 long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
 			      unsigned int flags, struct pinned_range *ranges,
 			      unsigned int max_ranges, unsigned int *nr_ranges);
+int pin_user_pages_fd_check(struct file *file, loff_t start, size_t len,
+			    unsigned int flags);
 void unpin_user_ranges(const struct pinned_range *ranges,
 		       unsigned int nr_ranges, bool make_dirty);
 

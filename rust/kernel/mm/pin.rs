@@ -28,7 +28,8 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
-    mem,
+    mem::MaybeUninit,
+    ops,
     slice, //
 };
 
@@ -124,27 +125,42 @@ impl RangeList {
         self.nr_pages == self.ranges.len()
     }
 
-    fn push(&mut self, range: Range, flags: Flags) -> Result {
-        let nr_pages = self
-            .nr_pages
-            .checked_add(range.nr_pages())
-            .filter(|nr_pages| *nr_pages <= usize::MAX >> PAGE_SHIFT)
-            .ok_or(EOVERFLOW)?;
+    /// Makes room for `additional` more ranges.
+    fn reserve(&mut self, additional: usize, flags: Flags) -> Result<(), AllocError> {
+        self.ranges.reserve(additional, flags)
+    }
 
-        self.ranges.push(range, flags)?;
+    /// Appends a range, which there has to be room for.
+    #[inline]
+    fn push(&mut self, range: Range) -> Result {
+        let nr_pages = self.nr_pages + range.nr_pages();
+
+        if nr_pages > usize::MAX >> PAGE_SHIFT {
+            return Err(EOVERFLOW);
+        }
+        self.ranges
+            .push_within_capacity(range)
+            .map_err(|_| ENOMEM)?;
         // INVARIANT: `range` was added, its pages are accounted for.
         self.nr_pages = nr_pages;
         Ok(())
     }
 
-    fn pop(&mut self) -> Option<Range> {
-        let range = self.ranges.pop()?;
+    /// Removes all ranges but the first `len`.
+    fn truncate(&mut self, len: usize) {
+        let removed = if self.is_dense() {
+            self.ranges.len().saturating_sub(len)
+        } else {
+            let ranges = self.ranges.iter().skip(len);
 
-        // INVARIANT: `range` was removed, and so are its pages, and the entry that starts with it.
-        self.nr_pages -= range.nr_pages();
-        self.starts
-            .truncate(self.ranges.len().div_ceil(Self::CHUNK));
-        Some(range)
+            ranges.map(|range| range.nr_pages()).sum()
+        };
+
+        // INVARIANT: The ranges are removed, and so are their pages, and the entries of `starts`
+        // that begin with them.
+        self.nr_pages -= removed;
+        self.ranges.truncate(len);
+        self.starts.truncate(len.div_ceil(Self::CHUNK));
     }
 
     /// Makes all ranges findable; to be called after [`RangeList::push`].
@@ -198,14 +214,15 @@ impl RangeList {
     }
 
     /// Returns the page frame numbers of all pages from the given one on.
-    fn pfns_from(&self, page: usize) -> impl Iterator<Item = usize> + '_ {
-        let (first, mut skip) = self.find(page).unwrap_or((self.ranges.len(), 0));
-
-        self.ranges.iter().skip(first).flat_map(move |range| {
-            let skip = mem::take(&mut skip);
-
+    #[inline]
+    fn pfns_from(&self, page: usize) -> Pfns<'_> {
+        let (first, skip) = self.find(page).unwrap_or((self.ranges.len(), 0));
+        let mut ranges = self.ranges.get(first..).unwrap_or_default().iter();
+        let range = ranges.next().map_or(0..0, |range| {
             range.pfn() + skip..range.pfn() + range.nr_pages()
-        })
+        });
+
+        Pfns { range, ranges }
     }
 
     /// Returns the runs of physically contiguous pages, each at most `max_pages` long.
@@ -216,6 +233,26 @@ impl RangeList {
             max_pages: max_pages.max(1),
             _pages: PhantomData,
         }
+    }
+}
+
+/// An iterator over the page frame numbers of ranges.
+struct Pfns<'a> {
+    range: ops::Range<usize>,
+    ranges: slice::Iter<'a, Range>,
+}
+
+impl Iterator for Pfns<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.range.is_empty() {
+            let range = self.ranges.next()?;
+
+            self.range = range.pfn()..range.pfn() + range.nr_pages();
+        }
+        self.range.next()
     }
 }
 
@@ -325,6 +362,33 @@ impl PinnedPage<'_> {
     }
 }
 
+/// A block of physically contiguous pages, as many and aligned as a huge page of some order, that
+/// is kept pinned for `'a`.
+///
+/// # Invariants
+///
+/// There are `2^order` pages from `first` on, all kept pinned for `'a`, and the page frame number
+/// of `first` is a multiple of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinnedBlock<'a> {
+    first: PinnedPage<'a>,
+    order: u32,
+}
+
+impl<'a> PinnedBlock<'a> {
+    /// The first page.
+    #[inline]
+    pub fn first(self) -> PinnedPage<'a> {
+        self.first
+    }
+
+    /// The binary logarithm of the number of pages.
+    #[inline]
+    pub fn order(self) -> u32 {
+        self.order
+    }
+}
+
 /// Pages of files, pinned for long-term access.
 ///
 /// The pages of several files, or of several parts of one, can be pinned one after the other. They
@@ -414,8 +478,9 @@ impl PinnedRanges {
         mut len: usize,
         flags: Flags,
     ) -> Result {
+        let mut batch = [const { MaybeUninit::<bindings::pinned_range>::uninit() }; Self::BATCH];
+
         loop {
-            let mut batch: [bindings::pinned_range; Self::BATCH] = pin_init::zeroed();
             let mut nr: c_uint = 0;
 
             // SAFETY:
@@ -427,7 +492,7 @@ impl PinnedRanges {
                     offset,
                     len,
                     self.flags.into(),
-                    batch.as_mut_ptr(),
+                    batch.as_mut_ptr().cast(),
                     Self::BATCH as c_uint,
                     &mut nr,
                 )
@@ -439,8 +504,11 @@ impl PinnedRanges {
                 Err(_) => return to_result(pinned as c_int),
             };
 
-            // CAST: There are at most `BATCH` entries.
-            self.append(batch.get(..nr as usize).ok_or(EINVAL)?, len, flags)?;
+            // SAFETY: C has written the first `nr` of the `BATCH` entries.
+            //
+            // CAST: `usize` has at least 32 bits on all supported architectures.
+            let pieces = unsafe { slice::from_raw_parts(batch.as_ptr().cast(), nr as usize) };
+            self.append(pieces, len, flags)?;
 
             len = len.saturating_sub(pinned);
             if len == 0 {
@@ -455,41 +523,42 @@ impl PinnedRanges {
 
     /// Takes over the pins of `batch`, the first ranges of `len` bytes.
     fn append(&mut self, batch: &[bindings::pinned_range], len: usize, flags: Flags) -> Result {
-        let mut rest = batch;
+        let mut rest = batch.iter();
+        let mut res = self.make_room(batch, len, flags).map_err(Error::from);
 
-        while let Some((first, others)) = rest.split_first() {
-            // SAFETY: `first` owns a pin on the folio, so it is valid.
-            let pfn = unsafe { bindings::folio_pfn(first.folio) } + (first.offset >> PAGE_SHIFT);
+        while res.is_ok() {
+            let Some(raw) = rest.as_slice().first() else {
+                return Ok(());
+            };
+            // SAFETY: `raw` owns a pin on the folio, so it is valid.
+            let pfn = unsafe { bindings::folio_pfn(raw.folio) } + (raw.offset >> PAGE_SHIFT);
 
-            let res = Range::new(pfn, first.len >> PAGE_SHIFT)
+            res = Range::new(pfn, raw.len >> PAGE_SHIFT)
                 .ok_or(EOVERFLOW)
-                .and_then(|range| {
-                    self.make_room(batch, len, flags)?;
-                    // INVARIANT: `first` owns a pin, which belongs to `range` now.
-                    self.list.push(range, flags)
-                });
-
-            if let Err(e) = res {
-                // SAFETY: `rest` are ranges that own their pins, which the list has not taken
-                // over.
-                unsafe { bindings::unpin_user_ranges(rest.as_ptr(), rest.len() as c_uint, false) };
-                return Err(e);
+                .and_then(|range| self.list.push(range));
+            if res.is_ok() {
+                // INVARIANT: `raw` owned a pin, which belongs to the last range of the list now.
+                rest.next();
             }
-            rest = others;
         }
-        Ok(())
+
+        let rest = rest.as_slice();
+        // SAFETY: `rest` are ranges that own their pins, which the list has not taken over.
+        unsafe { bindings::unpin_user_ranges(rest.as_ptr(), rest.len() as c_uint, false) };
+        res
     }
 
-    /// Makes room in a full list for `len` bytes that are as fragmented as `batch`, within reason.
+    /// Makes room for `batch`, and if there is none, for all of `len` bytes that are as fragmented
+    /// as `batch`, within reason.
     fn make_room(
         &mut self,
         batch: &[bindings::pinned_range],
         len: usize,
         flags: Flags,
     ) -> Result<(), AllocError> {
-        let ranges = &mut self.list.ranges;
+        let ranges = &self.list.ranges;
 
-        if ranges.len() < ranges.capacity() {
+        if ranges.capacity() - ranges.len() >= batch.len() {
             return Ok(());
         }
 
@@ -500,40 +569,39 @@ impl PinnedRanges {
         let nr = len
             .checked_div(average)
             .unwrap_or(0)
-            .clamp(1, Self::MAX_ESTIMATE);
+            .clamp(batch.len(), Self::MAX_ESTIMATE);
 
-        ranges.reserve(nr, flags | __GFP_NOWARN)
+        self.list.reserve(nr, flags | __GFP_NOWARN)
     }
 
     /// Unpins all ranges but the first `keep`.
     fn unpin(&mut self, keep: usize, make_dirty: bool) {
-        loop {
-            let mut batch: [bindings::pinned_range; Self::BATCH] = pin_init::zeroed();
-            let mut nr = 0;
+        let mut batch = [const { MaybeUninit::uninit() }; Self::BATCH];
 
-            while nr < batch.len() && self.list.ranges.len() > keep {
-                let Some(range) = self.list.pop() else { break };
+        while self.list.ranges.len() > keep {
+            let first = self.list.ranges.len().saturating_sub(batch.len()).max(keep);
+            let mut nr: c_uint = 0;
 
+            for (raw, range) in batch.iter_mut().zip(self.list.ranges.iter().skip(first)) {
                 // SAFETY: The range owns a pin on the folio of its pages, by the type invariants,
                 // so its page frame number belongs to a folio.
                 let folio = unsafe { bindings::pfn_folio(range.pfn()) };
                 // SAFETY: As above, `folio` is valid.
-                let first = unsafe { bindings::folio_pfn(folio) };
+                let folio_pfn = unsafe { bindings::folio_pfn(folio) };
 
-                batch[nr] = bindings::pinned_range {
+                raw.write(bindings::pinned_range {
                     folio,
-                    offset: (range.pfn() - first) << PAGE_SHIFT,
+                    offset: (range.pfn() - folio_pfn) << PAGE_SHIFT,
                     len: range.nr_pages() << PAGE_SHIFT,
-                };
+                });
                 nr += 1;
             }
+            self.list.truncate(first);
 
-            if nr == 0 {
-                return;
-            }
-            // SAFETY: The first `nr` entries own the pins of ranges that were removed from the
-            // list. A pinned folio is not split, so they are what `pin_user_pages_fd()` returned.
-            unsafe { bindings::unpin_user_ranges(batch.as_ptr(), nr as c_uint, make_dirty) };
+            // SAFETY: The first `nr` entries are initialized, and own the pins of the ranges that
+            // were removed from the list. A pinned folio is not split, so they are what
+            // `pin_user_pages_fd()` returned.
+            unsafe { bindings::unpin_user_ranges(batch.as_ptr().cast(), nr, make_dirty) };
         }
     }
 
@@ -583,6 +651,31 @@ impl PinnedRanges {
         })
     }
 
+    /// Returns the `2^order` pages from the given one on, if they belong to one folio and are
+    /// aligned to their size.
+    ///
+    /// A page of a higher order than that of a folio is never found, even if the memory of
+    /// neighbours is contiguous.
+    pub fn block(&self, page: usize, order: u32) -> Option<PinnedBlock<'_>> {
+        let nr_pages = 1_usize.checked_shl(order)?;
+        let (i, offset) = self.list.find(page)?;
+        let range = self.list.ranges.get(i)?;
+        let pfn = range.pfn() + offset;
+
+        if pfn % nr_pages != 0 || range.nr_pages() - offset < nr_pages {
+            return None;
+        }
+        // INVARIANT: The range has as many pages from `pfn` on, which was found to be aligned.
+        Some(PinnedBlock {
+            first: PinnedPage {
+                pfn,
+                writable: self.is_writable(),
+                _pages: PhantomData,
+            },
+            order,
+        })
+    }
+
     /// Returns the runs of physically contiguous pages, each at most `max_pages` long.
     pub fn runs(&self, max_pages: usize) -> impl Iterator<Item = Run<'_>> + Clone {
         self.list.runs(max_pages)
@@ -606,7 +699,8 @@ mod tests {
         for (pfn, nr_pages) in ranges {
             let range = Range::new(*pfn, *nr_pages).ok_or(EOVERFLOW)?;
 
-            list.push(range, GFP_KERNEL)?;
+            list.reserve(1, GFP_KERNEL)?;
+            list.push(range)?;
         }
         list.index(GFP_KERNEL)?;
         Ok(list)
@@ -637,7 +731,8 @@ mod tests {
     fn small_pages_need_no_index() -> Result {
         let mut list = RangeList::new();
         for pfn in 0..1000 {
-            list.push(Range::new(2 * pfn, 1).ok_or(EINVAL)?, GFP_KERNEL)?;
+            list.reserve(1, GFP_KERNEL)?;
+            list.push(Range::new(2 * pfn, 1).ok_or(EINVAL)?)?;
         }
         list.index(GFP_KERNEL)?;
 
@@ -658,7 +753,8 @@ mod tests {
         for i in 0..200 {
             let (first, nr_pages) = (i * 1000, i % 7 + 1);
 
-            list.push(Range::new(first, nr_pages).ok_or(EINVAL)?, GFP_KERNEL)?;
+            list.reserve(1, GFP_KERNEL)?;
+            list.push(Range::new(first, nr_pages).ok_or(EINVAL)?)?;
             for pfn in first..first + nr_pages {
                 expected.push(pfn, GFP_KERNEL)?;
             }
@@ -680,26 +776,26 @@ mod tests {
     }
 
     #[test]
-    fn pop_undoes_push() -> Result {
+    fn truncate_undoes_push() -> Result {
         let mut list = list(&[(10, 1), (20, 1)])?;
 
         for i in 0..300 {
-            list.push(Range::new(100 * i, 3).ok_or(EINVAL)?, GFP_KERNEL)?;
+            list.reserve(1, GFP_KERNEL)?;
+            list.push(Range::new(100 * i, 3).ok_or(EINVAL)?)?;
         }
         list.index(GFP_KERNEL)?;
         assert_eq!(pfn(&list, 2 + 3 * 299), Some(29900));
 
-        while list.ranges.len() > 3 {
-            assert!(list.pop().is_some());
-        }
+        list.truncate(3);
         assert_eq!(list.nr_pages, 5);
         assert_eq!(list.starts.len(), 1);
 
-        list.push(Range::new(7, 1).ok_or(EINVAL)?, GFP_KERNEL)?;
+        list.reserve(1, GFP_KERNEL)?;
+        list.push(Range::new(7, 1).ok_or(EINVAL)?)?;
         list.index(GFP_KERNEL)?;
         assert!(list.pfns_from(0).eq([10, 20, 0, 1, 2, 7]));
 
-        while list.pop().is_some() {}
+        list.truncate(0);
         assert_eq!(list.nr_pages, 0);
         assert_eq!(pfn(&list, 0), None);
         Ok(())

@@ -15,7 +15,12 @@ use super::{
 };
 use crate::{
     bindings,
-    mm::pin::PinnedPage,
+    error::VTABLE_DEFAULT_ERROR,
+    mm::pin::{
+        PinnedBlock,
+        PinnedPage, //
+    },
+    page::PAGE_SIZE,
     prelude::*, //
 };
 use core::{
@@ -30,6 +35,8 @@ pub enum FaultError {
     Oom,
     /// There is no page at this address.
     Sigbus,
+    /// There is no huge page: small ones are to be tried.
+    Fallback,
 }
 
 impl From<FaultError> for bindings::vm_fault_t {
@@ -38,6 +45,7 @@ impl From<FaultError> for bindings::vm_fault_t {
         match err {
             FaultError::Oom => bindings::vm_fault_reason_VM_FAULT_OOM,
             FaultError::Sigbus => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            FaultError::Fallback => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
         }
     }
 }
@@ -46,6 +54,7 @@ impl From<FaultError> for bindings::vm_fault_t {
 ///
 /// The operations are called concurrently, for every virtual memory area that shows the data. See
 /// `struct vm_operations_struct`.
+#[vtable]
 pub trait VmOps: Sync + Sized + 'static {
     /// Handles the first access to a page: inserts it into the mapping.
     ///
@@ -58,19 +67,31 @@ pub trait VmOps: Sync + Sized + 'static {
     /// # use kernel::sync::Mutex;
     /// struct Data(Mutex<PinnedRanges>);
     ///
+    /// #[vtable]
     /// impl VmOps for Data {
     ///     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
     ///         let pages = self.0.lock();
     ///         let page = pages.get(vmf.pgoff()).ok_or(FaultError::Sigbus)?;
     ///
     ///         // Error: `pages` does not live long enough.
-    ///         vmf.insert_pfn(vmf.address(), page)
+    ///         vmf.insert_pages(vmf.address(), [page])
     ///     }
     /// }
     /// ```
     ///
     /// Called with the mmap lock or the lock of the area held for reading; may sleep.
     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError>;
+
+    /// Handles the first access to a part of the mapping that a huge page of the given order could
+    /// show, with [`VmFault::insert_block`].
+    ///
+    /// [`VmOps::fault`] is called if this fails with [`FaultError::Fallback`]. On an architecture
+    /// that cannot map huge pages in this way, this function is not called.
+    ///
+    /// The context is that of [`VmOps::fault`].
+    fn huge_fault<'vma>(&'vma self, _vmf: &VmFault<'vma>, _order: u32) -> Result<(), FaultError> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// A page fault in a mapping that lives for `'vma`.
@@ -107,31 +128,118 @@ impl<'vma> VmFault<'vma> {
         unsafe { (*self.vmf).__bindgen_anon_1.address }
     }
 
-    /// Maps `page` at `address`, which need not be the address of the fault.
+    /// The offset in the mapped file, in pages, of the block of `2^order` pages around the fault.
     ///
-    /// Does nothing if something is mapped there already. Fails with [`FaultError::Sigbus`] for an
-    /// address outside of the virtual memory area, for an area that is not `VM_PFNMAP`, and for one
-    /// that is or may become writable if the page was not pinned with [`PinFlag::Write`].
-    ///
-    /// [`PinFlag::Write`]: crate::mm::pin::PinFlag::Write
-    pub fn insert_pfn(&self, address: usize, page: PinnedPage<'vma>) -> Result<(), FaultError> {
+    /// Blocks are aligned in the address space. There is none if it does not lie in the virtual
+    /// memory area as a whole.
+    pub fn block_pgoff(&self, order: u32) -> Option<usize> {
+        let size = PAGE_SIZE.checked_shl(order).filter(|size| *size != 0)?;
+        let start = self.address() & !(size - 1);
+        let (vma_start, vma_end) = (self.vma().start(), self.vma().end());
+
+        if start < vma_start || vma_end - start < size {
+            return None;
+        }
+        self.pgoff()
+            .checked_sub((self.address() - start) / PAGE_SIZE)
+    }
+
+    /// Whether page frames may be inserted into the virtual memory area.
+    fn may_insert(&self, writable: bool) -> bool {
         let vma = self.vma();
 
-        if vma.flags() & (flags::PFNMAP | flags::MIXEDMAP) != flags::PFNMAP || vma.is_cow_mapping()
-        {
-            return Err(FaultError::Sigbus);
+        vma.flags() & (flags::PFNMAP | flags::MIXEDMAP) == flags::PFNMAP
+            && !vma.is_cow_mapping()
+            && (writable || vma.flags() & (flags::WRITE | flags::MAYWRITE) == 0)
+    }
+
+    /// Maps pages from `address` on, which need not be the address of the fault.
+    ///
+    /// Does nothing where something is mapped already. Fails with [`FaultError::Sigbus`] for a
+    /// range that reaches beyond the virtual memory area, for an area that is not `VM_PFNMAP`, and
+    /// for one that is or may become writable if a page was not pinned with [`PinFlag::Write`].
+    /// The pages in front may have been mapped when this fails.
+    ///
+    /// [`PinFlag::Write`]: crate::mm::pin::PinFlag::Write
+    pub fn insert_pages(
+        &self,
+        mut address: usize,
+        pages: impl IntoIterator<Item = PinnedPage<'vma>>,
+    ) -> Result<(), FaultError> {
+        let mut pages = pages.into_iter();
+        let (read_only, writable) = (self.may_insert(false), self.may_insert(true));
+        let mut pfns = [0; 64];
+
+        loop {
+            let mut nr = 0;
+
+            for (pfn, page) in pfns.iter_mut().zip(&mut pages) {
+                if !(read_only || writable && page.is_writable()) {
+                    return Err(FaultError::Sigbus);
+                }
+                *pfn = page.pfn();
+                nr += 1;
+            }
+            if nr == 0 {
+                return Ok(());
+            }
+
+            // SAFETY: The virtual memory area is locked, has only `VM_PFNMAP` of the two flags, and
+            // is no COW mapping. The first `nr` entries are pages of folios that stay pinned for as
+            // long as they are mapped, which is `'vma`.
+            let ret = unsafe {
+                bindings::vmf_insert_pfns(
+                    self.vma().as_ptr(),
+                    address,
+                    pfns.as_ptr(),
+                    // CAST: There are at most as many as `pfns` has.
+                    nr as c_uint,
+                )
+            };
+            Self::inserted(ret)?;
+            address = address.wrapping_add(nr * PAGE_SIZE);
         }
-        if vma.flags() & (flags::WRITE | flags::MAYWRITE) != 0 && !page.is_writable() {
+    }
+
+    /// Maps a block of pages around the fault with one entry of the page table above.
+    ///
+    /// To be called by [`VmOps::huge_fault`], with the pages that [`VmFault::block_pgoff`] asks
+    /// for. Fails with [`FaultError::Fallback`] if the block is of an order that cannot be mapped,
+    /// or does not lie in the virtual memory area, and with [`FaultError::Sigbus`] as
+    /// [`VmFault::insert_pages`] does.
+    #[cfg(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP)]
+    pub fn insert_block(&self, block: PinnedBlock<'vma>) -> Result<(), FaultError> {
+        if block.order() != bindings::PMD_ORDER || self.block_pgoff(block.order()).is_none() {
+            return Err(FaultError::Fallback);
+        }
+        if !self.may_insert(block.first().is_writable()) {
             return Err(FaultError::Sigbus);
         }
 
+        // SAFETY: By the type invariants, `vmf` is valid.
+        let flags = unsafe { (*self.vmf).flags };
+        let write = flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0;
         // SAFETY: The virtual memory area is locked, has only `VM_PFNMAP` of the two flags, and is
-        // no COW mapping. The page stays pinned for as long as it is mapped, which is `'vma`.
-        let ret = unsafe { bindings::vmf_insert_pfn(vma.as_ptr(), address, page.pfn()) };
+        // no COW mapping. It contains the huge page around the fault. The block is as large, is
+        // aligned to its size, and stays pinned for as long as it is mapped, which is `'vma`.
+        let ret = unsafe { bindings::vmf_insert_pfn_pmd(self.vmf, block.first().pfn(), write) };
 
+        Self::inserted(ret)
+    }
+
+    /// Maps a block of pages around the fault with one entry of the page table above.
+    ///
+    /// The architecture cannot do that.
+    #[cfg(not(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP))]
+    pub fn insert_block(&self, _block: PinnedBlock<'vma>) -> Result<(), FaultError> {
+        Err(FaultError::Fallback)
+    }
+
+    fn inserted(ret: bindings::vm_fault_t) -> Result<(), FaultError> {
         match ret {
             bindings::vm_fault_reason_VM_FAULT_NOPAGE => Ok(()),
             bindings::vm_fault_reason_VM_FAULT_OOM => Err(FaultError::Oom),
+            bindings::vm_fault_reason_VM_FAULT_FALLBACK => Err(FaultError::Fallback),
             _ => Err(FaultError::Sigbus),
         }
     }
@@ -151,13 +259,18 @@ pub struct Operations<T> {
 impl<T: VmOps> Operations<T> {
     const VTABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
         fault: Some(Self::fault),
+        huge_fault: if T::HAS_HUGE_FAULT && cfg!(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) {
+            Some(Self::huge_fault)
+        } else {
+            None
+        },
         ..pin_init::zeroed()
     };
 
     /// The operations that `T` implements.
     #[inline]
     pub fn new() -> Self {
-        // INVARIANT: `fault` takes a `T`.
+        // INVARIANT: `fault` and `huge_fault` take a `T`.
         Self {
             ops: &Self::VTABLE,
             _data: PhantomData,
@@ -169,6 +282,29 @@ impl<T: VmOps> Operations<T> {
     /// `vmf` must be a valid pointer to a `struct vm_fault`, whose virtual memory area is locked
     /// for reading, and has a `T` as its private data that lives longer than the mapping.
     unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: As required of this function.
+        unsafe { Self::call(vmf, T::fault) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Operations::fault`].
+    unsafe extern "C" fn huge_fault(
+        vmf: *mut bindings::vm_fault,
+        order: c_uint,
+    ) -> bindings::vm_fault_t {
+        // SAFETY: As required of this function.
+        unsafe { Self::call(vmf, |data, vmf| data.huge_fault(vmf, order)) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Operations::fault`].
+    #[inline]
+    unsafe fn call<F>(vmf: *mut bindings::vm_fault, handle: F) -> bindings::vm_fault_t
+    where
+        F: for<'vma> FnOnce(&'vma T, &VmFault<'vma>) -> Result<(), FaultError>,
+    {
         // SAFETY: `vmf` is valid, and so is its virtual memory area.
         let data = unsafe { (*(*vmf).__bindgen_anon_1.vma).vm_private_data };
         // SAFETY: The private data is a `T`, which is valid for as long as the mapping.
@@ -180,7 +316,7 @@ impl<T: VmOps> Operations<T> {
             _vma: PhantomData,
         };
 
-        match data.fault(&vmf) {
+        match handle(data, &vmf) {
             Ok(()) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
             Err(err) => err.into(),
         }
