@@ -434,6 +434,9 @@ impl PinnedRanges {
     /// The number of ranges that are handed to or taken from C at once.
     const BATCH: usize = 32;
 
+    /// The same for large parts of files: what a page has room for.
+    const LARGE_BATCH: usize = 4096 / size_of::<bindings::pinned_range>();
+
     /// The number of ranges that memory is allocated for before they are pinned: 8 MiB of memory.
     const MAX_ESTIMATE: usize = 1 << 20;
 
@@ -478,14 +481,23 @@ impl PinnedRanges {
         mut len: usize,
         flags: Flags,
     ) -> Result {
-        let mut batch = [const { MaybeUninit::<bindings::pinned_range>::uninit() }; Self::BATCH];
+        let mut few = [const { MaybeUninit::<bindings::pinned_range>::uninit() }; Self::BATCH];
+        let mut many = KVec::new();
+
+        // Asking C less often pays only if there is a lot to ask for.
+        let batch = if len >> PAGE_SHIFT > 8 * Self::LARGE_BATCH {
+            many.reserve(Self::LARGE_BATCH, flags)?;
+            many.spare_capacity_mut()
+        } else {
+            &mut few[..]
+        };
 
         loop {
             let mut nr: c_uint = 0;
 
             // SAFETY:
             // - `file` is a valid file.
-            // - `batch` has room for `BATCH` entries.
+            // - `batch` has room for as many entries as it is long.
             let pinned = unsafe {
                 bindings::pin_user_pages_fd(
                     file.as_ptr(),
@@ -493,7 +505,8 @@ impl PinnedRanges {
                     len,
                     self.flags.into(),
                     batch.as_mut_ptr().cast(),
-                    Self::BATCH as c_uint,
+                    // CAST: An allocation can be larger than was asked for, but not that large.
+                    batch.len() as c_uint,
                     &mut nr,
                 )
             };
@@ -504,10 +517,11 @@ impl PinnedRanges {
                 Err(_) => return to_result(pinned as c_int),
             };
 
-            // SAFETY: C has written the first `nr` of the `BATCH` entries.
+            // SAFETY: C has written the first `nr` entries of `batch`.
             //
             // CAST: `usize` has at least 32 bits on all supported architectures.
-            let pieces = unsafe { slice::from_raw_parts(batch.as_ptr().cast(), nr as usize) };
+            let pieces: &[bindings::pinned_range] =
+                unsafe { slice::from_raw_parts(batch.as_ptr().cast(), nr as usize) };
             self.append(pieces, len, flags)?;
 
             len = len.saturating_sub(pinned);

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Mappings of a udmabuf show the memory of the memfd, whatever the sizes of its
+ * pages and of the entries of the page tables are.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <linux/memfd.h>
+#include "kselftest_harness.h"
+#include "udmabuf_util.h"
+
+#define HUGE_PAGE	(2UL << 20)
+#define SIZE		(4 * HUGE_PAGE)
+
+#define NR_HUGE_PAGES	"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+#define SHMEM_ENABLED	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+#define PMD_SIZE	"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
+
+FIXTURE(udmabuf_mmap)
+{
+	size_t page;
+	char *mem;		/* the memfd */
+	int dev;
+	int memfd;
+	int buf;
+};
+
+FIXTURE_VARIANT(udmabuf_mmap)
+{
+	unsigned int memfd_flags;
+	bool thp;
+};
+
+FIXTURE_VARIANT_ADD(udmabuf_mmap, small) { };
+
+FIXTURE_VARIANT_ADD(udmabuf_mmap, thp) { .thp = true };
+
+FIXTURE_VARIANT_ADD(udmabuf_mmap, hugetlb) {
+	.memfd_flags = MFD_HUGETLB | MFD_HUGE_2MB,
+};
+
+static long read_long(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	long value;
+
+	if (!f || fscanf(f, "%ld", &value) != 1)
+		value = -1;
+	if (f)
+		fclose(f);
+	return value;
+}
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	close(fd);
+	return ok;
+}
+
+/* Every page gets a number that no other page has. */
+static void number(char *p, size_t page, long first)
+{
+	for (size_t i = 0; i < SIZE; i += page)
+		__atomic_store_n((long *)(p + i), first + i / page,
+				 __ATOMIC_RELAXED);
+}
+
+/* The first page of @len bytes that does not have its number, or -1. */
+static long wrong_page(const char *p, size_t len, size_t page, long first)
+{
+	for (size_t i = 0; i < len; i += page) {
+		long found = __atomic_load_n((const long *)(p + i),
+					     __ATOMIC_RELAXED);
+
+		if (found != first + (long)(i / page))
+			return i / page;
+	}
+	return -1;
+}
+
+/* Whether a child that writes to @p gets @signal; 0 for none. */
+static bool write_ends_with(char *p, int signal)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		__atomic_fetch_or(p, 0, __ATOMIC_RELAXED);
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return false;
+	return signal ? WIFSIGNALED(status) && WTERMSIG(status) == signal : !status;
+}
+
+FIXTURE_SETUP(udmabuf_mmap)
+{
+	char pages[32];
+
+	self->page = sysconf(_SC_PAGESIZE);
+	self->dev = open(UDMABUF_DEV, O_RDWR);
+	if (self->dev < 0)
+		SKIP(return, "cannot open " UDMABUF_DEV ": %s", strerror(errno));
+
+	if (variant->memfd_flags) {
+		snprintf(pages, sizeof(pages), "%lu", SIZE / HUGE_PAGE);
+		if (read_long(NR_HUGE_PAGES) < (long)(SIZE / HUGE_PAGE))
+			write_text(NR_HUGE_PAGES, pages);
+		if (read_long(NR_HUGE_PAGES) < (long)(SIZE / HUGE_PAGE))
+			SKIP(return, "no huge pages of 2 MiB");
+	}
+	if (variant->thp && !write_text(SHMEM_ENABLED, "always"))
+		SKIP(return, "no huge pages of shmem");
+
+	self->memfd = memfd_create("udmabuf_mmap",
+				   MFD_ALLOW_SEALING | variant->memfd_flags);
+	ASSERT_GE(self->memfd, 0);
+	ASSERT_EQ(ftruncate(self->memfd, SIZE), 0);
+	ASSERT_EQ(fcntl(self->memfd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	self->mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 self->memfd, 0);
+	ASSERT_NE(self->mem, MAP_FAILED);
+	number(self->mem, self->page, 1000);
+	if (variant->thp)
+		write_text(SHMEM_ENABLED, "never");
+
+	self->buf = udmabuf_create(self->dev, self->memfd, 0, SIZE, 0);
+	ASSERT_GE(self->buf, 0);
+}
+
+FIXTURE_TEARDOWN(udmabuf_mmap)
+{
+	if (self->mem)
+		munmap(self->mem, SIZE);
+	close(self->buf);
+	close(self->memfd);
+	close(self->dev);
+}
+
+static char *map(FIXTURE_DATA(udmabuf_mmap) *self, size_t len, size_t offset)
+{
+	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, self->buf,
+		    offset);
+}
+
+TEST_F(udmabuf_mmap, whole)
+{
+	char *p = map(self, SIZE, 0);
+
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_EQ(wrong_page(p, SIZE, self->page, 1000), -1);
+	number(p, self->page, 5000);
+	EXPECT_EQ(wrong_page(self->mem, SIZE, self->page, 5000), -1);
+	EXPECT_EQ(munmap(p, SIZE), 0);
+}
+
+/* Neither end is that of a huge page; the access is in the middle of one. */
+TEST_F(udmabuf_mmap, part)
+{
+	size_t len = SIZE - 2 * self->page;
+	char *p = map(self, len, self->page);
+
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_EQ(wrong_page(p + 3 * self->page, self->page, self->page, 1004), -1);
+	EXPECT_EQ(wrong_page(p, len, self->page, 1001), -1);
+	EXPECT_EQ(munmap(p, len), 0);
+}
+
+/* Where a mapping has a hole, what is left shows what it showed. */
+TEST_F(udmabuf_mmap, hole)
+{
+	char *p = map(self, SIZE, 0), *after;
+
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_EQ(wrong_page(p, SIZE, self->page, 1000), -1);
+	ASSERT_EQ(munmap(p + 7 * self->page, self->page), 0);
+	after = p + 8 * self->page;
+	EXPECT_EQ(wrong_page(p, 7 * self->page, self->page, 1000), -1);
+	EXPECT_EQ(wrong_page(after, SIZE - 8 * self->page, self->page, 1008), -1);
+	EXPECT_TRUE(write_ends_with(p + 7 * self->page, SIGSEGV));
+	EXPECT_EQ(munmap(p, SIZE), 0);
+}
+
+TEST_F(udmabuf_mmap, moved)
+{
+	char *p = map(self, SIZE, 0), *to;
+
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_EQ(wrong_page(p, SIZE, self->page, 1000), -1);
+	/* To an address that is not that of a huge page. */
+	to = mmap(NULL, SIZE + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+		  -1, 0);
+	ASSERT_NE(to, MAP_FAILED);
+	p = mremap(p, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, to + self->page);
+	ASSERT_EQ(p, to + self->page);
+	EXPECT_EQ(wrong_page(p, SIZE, self->page, 1000), -1);
+	EXPECT_EQ(munmap(to, SIZE + HUGE_PAGE), 0);
+}
+
+TEST_F(udmabuf_mmap, protected)
+{
+	char *p = map(self, SIZE, 0);
+
+	ASSERT_NE(p, MAP_FAILED);
+	/* Mapped, but only read until now. */
+	EXPECT_EQ(wrong_page(p, SIZE, self->page, 1000), -1);
+	ASSERT_EQ(mprotect(p, SIZE, PROT_READ), 0);
+	EXPECT_TRUE(write_ends_with(p, SIGSEGV));
+	ASSERT_EQ(mprotect(p + self->page, self->page, PROT_READ | PROT_WRITE), 0);
+	EXPECT_TRUE(write_ends_with(p + self->page, 0));
+	EXPECT_TRUE(write_ends_with(p + 2 * self->page, SIGSEGV));
+	ASSERT_EQ(mprotect(p, SIZE, PROT_READ | PROT_WRITE), 0);
+	number(p, self->page, 7000);
+	EXPECT_EQ(wrong_page(self->mem, SIZE, self->page, 7000), -1);
+	EXPECT_EQ(munmap(p, SIZE), 0);
+}
+
+/* A child has the mapping as well, whether it was accessed before or not. */
+TEST_F(udmabuf_mmap, inherited)
+{
+	char *p = map(self, SIZE, 0);
+	int status;
+	pid_t pid;
+
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_EQ(wrong_page(p, SIZE / 2, self->page, 1000), -1);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		if (wrong_page(p, SIZE, self->page, 1000) >= 0)
+			_exit(1);
+		number(p, self->page, 9000);
+		_exit(0);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(wrong_page(p, SIZE, self->page, 9000), -1);
+	EXPECT_EQ(wrong_page(self->mem, SIZE, self->page, 9000), -1);
+	EXPECT_EQ(munmap(p, SIZE), 0);
+}
+
+/* The mapping outlives the fd and the memfd. */
+TEST_F(udmabuf_mmap, kept)
+{
+	char *p = map(self, SIZE, 0);
+
+	ASSERT_NE(p, MAP_FAILED);
+	close(self->buf);
+	close(self->memfd);
+	munmap(self->mem, SIZE);
+	self->buf = -1;
+	self->memfd = -1;
+	self->mem = NULL;
+	EXPECT_EQ(wrong_page(p, SIZE, self->page, 1000), -1);
+	EXPECT_EQ(munmap(p, SIZE), 0);
+}
+
+TEST_F(udmabuf_mmap, past_the_end)
+{
+	EXPECT_EQ(map(self, SIZE, self->page), MAP_FAILED);
+	EXPECT_EQ(errno, EINVAL);
+	EXPECT_EQ(map(self, SIZE + self->page, 0), MAP_FAILED);
+	EXPECT_EQ(errno, EINVAL);
+}
+
+/* So that an exporter can map huge pages with one entry. */
+TEST_F(udmabuf_mmap, aligned)
+{
+	long pmd = read_long(PMD_SIZE);
+	char *p[3];
+
+	if (sizeof(long) < 8 || pmd <= 0 || pmd > (long)SIZE)
+		SKIP(return, "no transparent huge pages of a size that fits");
+
+	/* The first one may be aligned by chance. */
+	for (int i = 0; i < 3; i++) {
+		p[i] = map(self, SIZE - self->page * i, 0);
+		ASSERT_NE(p[i], MAP_FAILED);
+		EXPECT_EQ((uintptr_t)p[i] % pmd, 0);
+	}
+	for (int i = 0; i < 3; i++)
+		EXPECT_EQ(munmap(p[i], SIZE - self->page * i), 0);
+}
+
+TEST_HARNESS_MAIN
