@@ -44,7 +44,7 @@ struct pin_fd_walk {
 	unsigned int max_ranges;
 	unsigned int nr_ranges;
 	unsigned int stalls;		/* tries since the last progress */
-	unsigned long block;		/* a pageblock whose pages may stay */
+	unsigned long block;		/* a pageblock of a type that may stay */
 };
 
 #define PIN_FD_NO_BLOCK		ULONG_MAX
@@ -103,15 +103,17 @@ static bool pin_fd_poisoned(struct folio *folio, size_t offset, size_t len)
 }
 
 /*
- * May the folio stay where it is? That depends on the type of its pageblock, its
- * zone and its device, and none of them changes within a pageblock. A type that
- * changes just now is seen by the one who changes it: he finds the pin.
+ * May the folio stay where it is? That depends on its zone, on its device and on
+ * the type of its pageblock, which is what costs: it is looked up once a step for
+ * neighbours. A type that changes just now is seen by the one who changes it: he
+ * finds the pin.
  */
 static bool pin_fd_may_stay(struct pin_fd_walk *walk, struct folio *folio)
 {
 	unsigned long block = folio_pfn(folio) >> pageblock_order;
 
-	if (likely(block == walk->block))
+	if (likely(block == walk->block && !folio_is_zone_movable(folio) &&
+		   !folio_is_zone_device(folio)))
 		return true;
 	if (!folio_is_longterm_pinnable(folio))
 		return false;
@@ -170,8 +172,7 @@ static bool pin_fd_try_pin(struct pin_fd_walk *walk, struct pin_fd_count *count,
 	if (likely(pin_fd_is_cached(walk, folio))) {
 		range = pin_fd_part(walk, folio);
 		if (!pin_fd_poisoned(folio, range.offset, range.len) &&
-		    pin_fd_may_stay(walk, folio)) {
-			folio_ref_to_pin(folio);
+		    pin_fd_may_stay(walk, folio) && folio_ref_to_pin(folio)) {
 			pin_fd_add(walk, count, range);
 			ok = true;
 		}
@@ -198,7 +199,13 @@ static bool pin_fd_fast(struct pin_fd_walk *walk)
 			break;
 		if (!folio_try_get(folio))
 			break;
-		if (!pin_fd_try_pin(walk, &count, folio)) {
+		/*
+		 * Only if it is still there it may be locked: whoever has got
+		 * the page meanwhile can be the only one who knows of it, and
+		 * set its flags without atomic operations.
+		 */
+		if (unlikely(folio != xas_reload(&xas)) ||
+		    !pin_fd_try_pin(walk, &count, folio)) {
 			folio_put(folio);
 			break;
 		}
@@ -216,17 +223,15 @@ static bool pin_fd_fast(struct pin_fd_walk *walk)
 /* Pin @folio as soon as it is not locked; the pin takes over our reference. */
 static int pin_fd_pin(struct pin_fd_walk *walk, struct folio *folio)
 {
-	int err = 0;
+	int err;
 
-	if (!(walk->ops->flags & PIN_FD_OP_PAGE_CACHE)) {
-		folio_ref_to_pin(folio);
-		return 0;
-	}
+	if (!(walk->ops->flags & PIN_FD_OP_PAGE_CACHE))
+		return folio_ref_to_pin(folio) ? 0 : -ENOMEM;
 
 	if (unlikely(folio_lock_killable(folio)))
 		return -EINTR;
 	if (likely(pin_fd_is_cached(walk, folio)))
-		folio_ref_to_pin(folio);
+		err = folio_ref_to_pin(folio) ? 0 : -ENOMEM;
 	else
 		err = -EAGAIN;
 	folio_unlock(folio);
@@ -354,6 +359,7 @@ static int pin_fd_step(struct pin_fd_walk *walk)
 	struct folio_batch fbatch __uninitialized;
 	struct folio *folio;
 
+	walk->block = PIN_FD_NO_BLOCK;
 	if (page_cache && pin_fd_fast(walk))
 		return 0;
 
@@ -520,7 +526,6 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
 		.flags = flags,
 		.ranges = ranges,
 		.max_ranges = max_ranges,
-		.block = PIN_FD_NO_BLOCK,
 	};
 	int err;
 
@@ -540,7 +545,6 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
 	*nr_ranges = walk.nr_ranges;
 	return err ? err : walk.pos - start;
 }
-EXPORT_SYMBOL_GPL(pin_user_pages_fd_locked);
 
 /**
  * pin_user_pages_fd() - pin the pages behind a file for long-term access
@@ -559,6 +563,9 @@ EXPORT_SYMBOL_GPL(pin_user_pages_fd_locked);
  * Pages in ZONE_MOVABLE or CMA are migrated first, holes are filled. All pages
  * are uptodate and free of hardware poison. The range may end in the file's
  * partial last page.
+ *
+ * The inode lock is held for all of the call. A caller that fills large holes and
+ * can go on where it was should ask for a part at a time.
  *
  * No seal can be added while the pages are being pinned; once they are,
  * F_SEAL_WRITE fails with -EBUSY until they are unpinned. Nothing keeps the
@@ -584,7 +591,7 @@ EXPORT_SYMBOL_GPL(pin_user_pages_fd_locked);
  * * -ETXTBSY: %PIN_FD_WRITE and the file is in use as swap space
  * * -EHWPOISON: a page has a memory error
  * * -ENOMEM, -ENOSPC, -EDQUOT: no memory, no huge page, no space in the file
- *   system or no quota left
+ *   system or no quota left; -ENOMEM also if a page has millions of pins already
  * * -EIO: a page could not be read back from swap
  * * -EINTR: a fatal signal is pending
  * * -EBUSY: a page cannot be moved out of ZONE_MOVABLE or CMA now, or leaves the

@@ -112,10 +112,6 @@ struct Udmabuf {
 }
 
 impl Udmabuf {
-    /// How many pages a page fault maps at most, the faulting one among them: as many as one page
-    /// table holds.
-    const FAULT_WINDOW: usize = PAGE_SIZE / size_of::<usize>();
-
     /// Checks what can be checked without looking at the files, and returns the total size.
     fn total_size(items: &[uapi::udmabuf_create_item]) -> Result<usize> {
         // As in C, a negative limit is a huge one.
@@ -135,16 +131,18 @@ impl Udmabuf {
             }
         }
 
-        match usize::try_from(total) {
+        // As in C, no more than can be mapped.
+        match isize::try_from(total) {
             Ok(0) | Err(_) => Err(EINVAL),
-            Ok(total) => Ok(total),
+            // CAST: It is not negative.
+            Ok(total) => Ok(total as usize),
         }
     }
 
     /// Whether memory that must not be written is private to a guest and no seal is to blame: seals
     /// do not forbid to read.
     fn is_private(file: &LocalFile, offset: Offset) -> bool {
-        PinnedRanges::new(PinFlag::NoShrink).pin(file, offset, PAGE_SIZE, GFP_KERNEL) == Err(EPERM)
+        PinnedRanges::new(PinFlag::NoShrink).check(file, offset, PAGE_SIZE) == Err(EPERM)
     }
 
     /// Pins the pages of all items and makes a file descriptor of them.
@@ -157,7 +155,7 @@ impl Udmabuf {
             let (offset, len) = (item.offset.try_into()?, item.size.try_into()?);
 
             pages
-                .pin(&memfd, offset, len, GFP_KERNEL)
+                .pin(&memfd, offset, len, GFP_KERNEL_ACCOUNT)
                 .map_err(|err| match err {
                     // The file is no memfd.
                     EOPNOTSUPP => EBADFD,
@@ -167,7 +165,7 @@ impl Udmabuf {
                 })?;
         }
         // Failing to save memory is not a failure.
-        let _ = pages.shrink_to_fit(GFP_KERNEL);
+        let _ = pages.shrink_to_fit(GFP_KERNEL_ACCOUNT);
 
         let buf = dma_buf::export(
             size,
@@ -224,12 +222,15 @@ impl MiscDevice for Udmabuf {
                 }
 
                 let count: usize = head.count.try_into()?;
-                let len = count.checked_mul(ITEM).ok_or(EINVAL)?;
+                let len = count.checked_mul(ITEM).ok_or(EOVERFLOW)?;
                 let mut reader = UserSlice::new(arg.wrapping_byte_add(HEAD), len).reader();
-                let mut items = KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?;
+                let mut items = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
 
                 for _ in 0..count {
-                    items.push(reader.read::<uapi::udmabuf_create_item>()?, GFP_KERNEL)?;
+                    items.push(
+                        reader.read::<uapi::udmabuf_create_item>()?,
+                        GFP_KERNEL_ACCOUNT,
+                    )?;
                 }
 
                 Self::create(&items, head.flags)
@@ -277,17 +278,15 @@ impl Exporter for Udmabuf {
 
 #[vtable]
 impl VmOps for Udmabuf {
-    /// Maps the pages around the fault too, as they are likely to be accessed next.
+    /// Maps what the page table holds around the fault too, as it is likely to be accessed next.
     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
         let vma = vmf.vma();
-        let window = Self::FAULT_WINDOW * PAGE_SIZE;
-        let start = (vmf.address() & !(window - 1)).max(vma.start());
-        let end = vma.end().min(vmf.address() | (window - 1));
-        let first = vma.pgoff() + (start - vma.start()) / PAGE_SIZE;
-        let nr_pages = (end - start).div_ceil(PAGE_SIZE);
+        let table = vmf.table_range();
+        let first = vma.pgoff() + (table.start - vma.start()) / PAGE_SIZE;
+        let pages = self.pages.pages_from(first);
 
         self.pages.get(vmf.pgoff()).ok_or(FaultError::Sigbus)?;
-        vmf.insert_pages(start, self.pages.pages_from(first).take(nr_pages))
+        vmf.insert_pages(table.start, pages.take(table.len() / PAGE_SIZE))
     }
 
     fn huge_fault<'vma>(&'vma self, vmf: &VmFault<'vma>, order: u32) -> Result<(), FaultError> {

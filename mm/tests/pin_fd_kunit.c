@@ -171,6 +171,19 @@ static struct folio *fake_add_folio(struct fake *fake, pgoff_t index,
 	return folio;
 }
 
+static void fake_cache_folio(struct fake *fake, pgoff_t index, bool uptodate)
+{
+	struct folio *folio = fake->folios[index];
+	int err;
+
+	err = filemap_add_folio(fake->file->f_mapping, folio, index,
+				GFP_KERNEL);
+	KUNIT_ASSERT_EQ(fake->test, err, 0);
+	if (uptodate)
+		folio_mark_uptodate(folio);
+	folio_unlock(folio);
+}
+
 static void fake_set_size(struct fake *fake, loff_t size)
 {
 	struct inode *inode = file_inode(fake->file);
@@ -796,6 +809,43 @@ static void pin_fd_counts(struct kunit *test)
 	unpin_user_ranges(NULL, 0, true);
 }
 
+/* A count that would overflow is left alone. */
+static void fake_too_many_pins(struct kunit *test,
+			       const struct file_operations *fops)
+{
+	struct fake *fake = fake_create(test, fops, O_RDWR, 2);
+	struct folio *folio = fake->folios[1];
+	struct pinned_range again[2];
+	unsigned int nr_again;
+	int refs, many;
+
+	if (fops == &fake_cached_fops) {
+		fake_cache_folio(fake, 0, true);
+		fake_cache_folio(fake, 1, true);
+	}
+	lru_add_drain_all();
+	refs = folio_ref_count(folio);
+	many = INT_MAX - GUP_PIN_COUNTING_BIAS / 2 - refs;
+	folio_ref_add(folio, many);
+
+	KUNIT_EXPECT_EQ(test, fake_pin(fake, 0, 2, 0), 2 * PAGE_SIZE);
+	KUNIT_EXPECT_LT(test, folio_ref_count(folio), 0);
+	KUNIT_EXPECT_EQ(test, pin_file(test, fake->file, 0, 2 * PAGE_SIZE, 0,
+				       again, 2, &nr_again), -ENOMEM);
+	fake_unpin(fake);
+
+	folio_ref_sub(folio, many);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), refs);
+	KUNIT_EXPECT_FALSE(test, folio_maybe_dma_pinned(fake->folios[0]));
+	truncate_inode_pages(fake->file->f_mapping, 0);
+}
+
+static void pin_fd_too_many_pins(struct kunit *test)
+{
+	fake_too_many_pins(test, &fake_fops);
+	fake_too_many_pins(test, &fake_cached_fops);
+}
+
 /* Locks */
 
 static void pin_fd_locks(struct kunit *test)
@@ -846,19 +896,6 @@ static void pin_fd_locked(struct kunit *test)
 }
 
 /* The page cache */
-
-static void fake_cache_folio(struct fake *fake, pgoff_t index, bool uptodate)
-{
-	struct folio *folio = fake->folios[index];
-	int err;
-
-	err = filemap_add_folio(fake->file->f_mapping, folio, index,
-				GFP_KERNEL);
-	KUNIT_ASSERT_EQ(fake->test, err, 0);
-	if (uptodate)
-		folio_mark_uptodate(folio);
-	folio_unlock(folio);
-}
 
 /* As a file system does: page 1 is read, page 2 is a hole. */
 static void fake_fill(struct fake *fake, pgoff_t index)
@@ -912,6 +949,68 @@ static void pin_fd_cached(struct kunit *test)
 static void pin_fd_left_the_cache(struct kunit *test)
 {
 	fake_cached(test, fake_fill_late, 3);
+}
+
+/* What is in the page cache is pinned as what the file hands out is. */
+static void pin_fd_cached_large(struct kunit *test)
+{
+	struct fake *fake = fake_create(test, &fake_cached_fops, O_RDWR, 2);
+	struct folio *four, *eight;
+	unsigned int i;
+
+	fake_add_folio(fake, 2, 1);
+	four = fake_add_folio(fake, 4, 2);
+	eight = fake_add_folio(fake, 8, 3);
+	mapping_set_large_folios(fake->file->f_mapping);
+	for (i = 0; i < FAKE_PAGES; i += folio_nr_pages(fake->folios[i]))
+		fake_cache_folio(fake, i, true);
+
+	KUNIT_EXPECT_EQ(test, fake_pin(fake, 0, 16, 0), 16 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake->nr_ranges, 5);
+	fake_expect_cover(fake, 0, 16);
+	fake_unpin(fake);
+
+	/* Both ends cut. */
+	KUNIT_EXPECT_EQ(test, fake_pin(fake, 5, 6, 0), 6 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake->nr_ranges, 2);
+	fake_expect_range(fake, 0, four, 1, 3);
+	fake_expect_range(fake, 1, eight, 0, 3);
+	fake_unpin(fake);
+
+	/* No more than there is room for. */
+	fake->ranges[2].folio = ERR_PTR(-EFAULT);
+	KUNIT_EXPECT_EQ(test, fake_pin_max(fake, 2 * PAGE_SIZE, 14 * PAGE_SIZE,
+					   0, 2),
+			6 * PAGE_SIZE);
+	KUNIT_EXPECT_PTR_EQ(test, fake->ranges[2].folio, ERR_PTR(-EFAULT));
+	fake_expect_cover(fake, 2, 6);
+	fake_unpin(fake);
+
+	/* The file was never asked. */
+	KUNIT_EXPECT_EQ(test, fake->nr_get, 0);
+	truncate_inode_pages(fake->file->f_mapping, 0);
+	lru_add_drain_all();
+	fake_expect_idle(fake);
+}
+
+/* A page with a memory error is not pinned from the page cache either. */
+static void pin_fd_cached_poison(struct kunit *test)
+{
+	struct fake *fake = fake_create(test, &fake_cached_fops, O_RDWR, 2);
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "no CONFIG_MEMORY_FAILURE");
+
+	fake_cache_folio(fake, 0, true);
+	fake_cache_folio(fake, 1, true);
+	SetPageHWPoison(folio_page(fake->folios[1], 0));
+	KUNIT_EXPECT_EQ(test, fake_pin(fake, 0, 2, 0), -EHWPOISON);
+	KUNIT_EXPECT_EQ(test, fake_pin(fake, 0, 1, 0), PAGE_SIZE);
+	fake_unpin(fake);
+	ClearPageHWPoison(folio_page(fake->folios[1], 0));
+	truncate_inode_pages(fake->file->f_mapping, 0);
+	lru_add_drain_all();
+	fake_expect_idle(fake);
 }
 
 /* shmem */
@@ -1154,10 +1253,13 @@ static struct kunit_case pin_fd_cases[] = {
 	KUNIT_CASE(pin_fd_max_ranges),
 	KUNIT_CASE(pin_fd_large_folios),
 	KUNIT_CASE(pin_fd_counts),
+	KUNIT_CASE(pin_fd_too_many_pins),
 	KUNIT_CASE(pin_fd_locks),
 	KUNIT_CASE(pin_fd_locked),
 	KUNIT_CASE(pin_fd_cached),
 	KUNIT_CASE(pin_fd_left_the_cache),
+	KUNIT_CASE(pin_fd_cached_large),
+	KUNIT_CASE(pin_fd_cached_poison),
 	KUNIT_CASE(pin_fd_shmem_dirty),
 	KUNIT_CASE(pin_fd_shmem_data),
 	KUNIT_CASE(pin_fd_shmem_fallocated),

@@ -256,8 +256,13 @@ impl Iterator for Pfns<'_> {
     }
 }
 
-/// A number of physically contiguous pages, kept pinned for `'a`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A number of physically contiguous pages.
+///
+/// # Invariants
+///
+/// There are `nr_pages` pages, not 0, from number `pfn` on, and their `struct page`s are contiguous
+/// too. All of them are kept pinned for `'a`.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Run<'a> {
     pfn: usize,
     nr_pages: usize,
@@ -274,7 +279,8 @@ impl Run<'_> {
     /// The first page.
     #[inline]
     pub fn as_ptr(self) -> *mut bindings::page {
-        // SAFETY: `pfn` is the number of a page of a folio, so it has a `struct page`.
+        // SAFETY: By the type invariants, `pfn` is the number of a page of a folio, so it has a
+        // `struct page`.
         unsafe { bindings::pfn_to_page(self.pfn) }
     }
 }
@@ -320,6 +326,8 @@ impl<'a> Iterator for Runs<'a> {
             nr_pages = self.max_pages;
         }
 
+        // INVARIANT: The pages are those of one range, whose folio has contiguous `struct page`s,
+        // or of neighbours of which `MERGE` says so. Their list is borrowed for `'a`.
         Some(Run {
             pfn,
             nr_pages,
@@ -333,8 +341,13 @@ impl<'a> Iterator for Runs<'a> {
 /// This is not a [`Page`], which is owned and of order 0: a pinned page can be any page of a
 /// folio.
 ///
+/// # Invariants
+///
+/// `pfn` is the number of a page of a folio, which is kept pinned for `'a`, and with
+/// [`PinFlag::Write`] if `writable` is set.
+///
 /// [`Page`]: crate::page::Page
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PinnedPage<'a> {
     pfn: usize,
     writable: bool,
@@ -345,7 +358,8 @@ impl PinnedPage<'_> {
     /// Returns the raw `struct page *`.
     #[inline]
     pub fn as_ptr(self) -> *mut bindings::page {
-        // SAFETY: `pfn` is the number of a page of a folio, so it has a `struct page`.
+        // SAFETY: By the type invariants, `pfn` is the number of a page of a folio, so it has a
+        // `struct page`.
         unsafe { bindings::pfn_to_page(self.pfn) }
     }
 
@@ -369,7 +383,7 @@ impl PinnedPage<'_> {
 ///
 /// There are `2^order` pages from `first` on, all kept pinned for `'a`, and the page frame number
 /// of `first` is a multiple of that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PinnedBlock<'a> {
     first: PinnedPage<'a>,
     order: u32,
@@ -449,6 +463,17 @@ impl PinnedRanges {
         }
     }
 
+    /// Asks whether [`PinnedRanges::pin`] would be allowed now, without looking at the pages.
+    ///
+    /// Fails as that does, but the range may lie beyond the end of the file. Takes the inode lock
+    /// of `file` and may sleep; a fatal signal interrupts it.
+    pub fn check(&self, file: &LocalFile, offset: Offset, len: usize) -> Result {
+        // SAFETY: `file` is a valid file.
+        to_result(unsafe {
+            bindings::pin_user_pages_fd_check(file.as_ptr(), offset, len, self.flags.into())
+        })
+    }
+
     /// Pins `len` bytes of `file` from byte `offset` on, and appends the pages.
     ///
     /// `offset` and `len` are multiples of the page size, `len` is not 0, and the range does not
@@ -517,7 +542,7 @@ impl PinnedRanges {
                 Err(_) => return to_result(pinned as c_int),
             };
 
-            // SAFETY: C has written the first `nr` entries of `batch`.
+            // SAFETY: C has written the first `nr` entries of `batch`, and no more than there are.
             //
             // CAST: `usize` has at least 32 bits on all supported architectures.
             let pieces: &[bindings::pinned_range] =
@@ -658,6 +683,8 @@ impl PinnedRanges {
     pub fn pages_from(&self, page: usize) -> impl Iterator<Item = PinnedPage<'_>> {
         let writable = self.is_writable();
 
+        // INVARIANT: By the type invariants, the pages of the list are kept pinned as `flags` says,
+        // and they are not unpinned while `self` is borrowed.
         self.list.pfns_from(page).map(move |pfn| PinnedPage {
             pfn,
             writable,
@@ -679,7 +706,8 @@ impl PinnedRanges {
         if pfn % nr_pages != 0 || range.nr_pages() - offset < nr_pages {
             return None;
         }
-        // INVARIANT: The range has as many pages from `pfn` on, which was found to be aligned.
+        // INVARIANT: The range has as many pages from `pfn` on, which was found to be aligned. They
+        // are kept pinned as those of `pages_from()`.
         Some(PinnedBlock {
             first: PinnedPage {
                 pfn,

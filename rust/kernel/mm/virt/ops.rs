@@ -25,6 +25,7 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
+    ops::Range,
     ptr, //
 };
 
@@ -79,6 +80,8 @@ pub trait VmOps: Sync + Sized + 'static {
     /// }
     /// ```
     ///
+    /// [`FaultError::Fallback`] is not for this function, and becomes [`FaultError::Sigbus`].
+    ///
     /// Called with the mmap lock or the lock of the area held for reading; may sleep.
     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError>;
 
@@ -88,7 +91,8 @@ pub trait VmOps: Sync + Sized + 'static {
     /// [`VmOps::fault`] is called if this fails with [`FaultError::Fallback`]. On an architecture
     /// that cannot map huge pages in this way, this function is not called.
     ///
-    /// The context is that of [`VmOps::fault`].
+    /// A handler that knows only one order has to fall back for all others. The context is that of
+    /// [`VmOps::fault`].
     fn huge_fault<'vma>(&'vma self, _vmf: &VmFault<'vma>, _order: u32) -> Result<(), FaultError> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -100,9 +104,14 @@ pub trait VmOps: Sync + Sized + 'static {
 ///
 /// # Invariants
 ///
-/// Points to a valid `struct vm_fault`, whose virtual memory area is locked for reading.
+/// - `vmf` points to a valid `struct vm_fault`, whose virtual memory area is locked for reading.
+/// - `order` is that of the handler that was called, and 0 for [`VmOps::fault`]. If it is at most
+///   that of a `pmd`, `vmf->pmd` is valid.
+/// - What lives for `'vma` lives longer than the virtual memory area of the fault, and longer than
+///   all that are split or copied from it.
 pub struct VmFault<'vma> {
     vmf: *mut bindings::vm_fault,
+    order: u32,
     _vma: PhantomData<fn(&'vma ()) -> &'vma ()>,
 }
 
@@ -126,6 +135,17 @@ impl<'vma> VmFault<'vma> {
     pub fn address(&self) -> usize {
         // SAFETY: By the type invariants, `vmf` is valid.
         unsafe { (*self.vmf).__bindgen_anon_1.address }
+    }
+
+    /// The addresses that the page table of the fault holds, as far as they lie in the virtual
+    /// memory area.
+    pub fn table_range(&self) -> Range<usize> {
+        let vma = self.vma();
+        // SAFETY: This only computes a number.
+        let mask = (PAGE_SIZE << unsafe { bindings::pmd_order() }) - 1;
+        let last = (vma.end() - 1).min(self.address() | mask);
+
+        vma.start().max(self.address() & !mask)..last + 1
     }
 
     /// The offset in the mapped file, in pages, of the block of `2^order` pages around the fault.
@@ -153,12 +173,13 @@ impl<'vma> VmFault<'vma> {
             && (writable || vma.flags() & (flags::WRITE | flags::MAYWRITE) == 0)
     }
 
-    /// Maps pages from `address` on, which need not be the address of the fault.
+    /// Maps pages from `address` on, which is aligned to a page but need not be the address of the
+    /// fault.
     ///
-    /// Does nothing where something is mapped already. Fails with [`FaultError::Sigbus`] for a
-    /// range that reaches beyond the virtual memory area, for an area that is not `VM_PFNMAP`, and
-    /// for one that is or may become writable if a page was not pinned with [`PinFlag::Write`].
-    /// The pages in front may have been mapped when this fails.
+    /// To be called by [`VmOps::fault`]. Does nothing where something is mapped already. Fails with
+    /// [`FaultError::Sigbus`] for a range that reaches beyond [`VmFault::table_range`], for an area
+    /// that is not `VM_PFNMAP`, and for one that is or may become writable if a page was not pinned
+    /// with [`PinFlag::Write`]. The pages in front may have been mapped when this fails.
     ///
     /// [`PinFlag::Write`]: crate::mm::pin::PinFlag::Write
     pub fn insert_pages(
@@ -169,6 +190,10 @@ impl<'vma> VmFault<'vma> {
         let mut pages = pages.into_iter();
         let (read_only, writable) = (self.may_insert(false), self.may_insert(true));
         let mut pfns = [0; 64];
+
+        if self.order != 0 {
+            return Err(FaultError::Fallback);
+        }
 
         loop {
             let mut nr = 0;
@@ -184,12 +209,14 @@ impl<'vma> VmFault<'vma> {
                 return Ok(());
             }
 
-            // SAFETY: The virtual memory area is locked, has only `VM_PFNMAP` of the two flags, and
-            // is no COW mapping. The first `nr` entries are pages of folios that stay pinned for as
-            // long as they are mapped, which is `'vma`.
+            // SAFETY: By the type invariants, `vmf` is valid, its virtual memory area is locked,
+            // and `vmf->pmd` is valid, as the order is 0. The area has only `VM_PFNMAP` of the two
+            // flags, and is no COW mapping. By the type invariants of `PinnedPage`, the first `nr`
+            // entries are pages that are kept pinned for `'vma`, so for longer than they are
+            // mapped.
             let ret = unsafe {
                 bindings::vmf_insert_pfns(
-                    self.vma().as_ptr(),
+                    self.vmf,
                     address,
                     pfns.as_ptr(),
                     // CAST: There are at most as many as `pfns` has.
@@ -204,12 +231,18 @@ impl<'vma> VmFault<'vma> {
     /// Maps a block of pages around the fault with one entry of the page table above.
     ///
     /// To be called by [`VmOps::huge_fault`], with the pages that [`VmFault::block_pgoff`] asks
-    /// for. Fails with [`FaultError::Fallback`] if the block is of an order that cannot be mapped,
-    /// or does not lie in the virtual memory area, and with [`FaultError::Sigbus`] as
-    /// [`VmFault::insert_pages`] does.
+    /// for. Fails with [`FaultError::Fallback`] if the block is of an order that cannot be mapped
+    /// or that the handler was not called for, or does not lie in the virtual memory area, and with
+    /// [`FaultError::Sigbus`] as [`VmFault::insert_pages`] does.
     #[cfg(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP)]
     pub fn insert_block(&self, block: PinnedBlock<'vma>) -> Result<(), FaultError> {
-        if block.order() != bindings::PMD_ORDER || self.block_pgoff(block.order()).is_none() {
+        let order = block.order();
+
+        // SAFETY: This only computes a number.
+        if order != unsafe { bindings::pmd_order() }
+            || order != self.order
+            || self.block_pgoff(order).is_none()
+        {
             return Err(FaultError::Fallback);
         }
         if !self.may_insert(block.first().is_writable()) {
@@ -219,9 +252,11 @@ impl<'vma> VmFault<'vma> {
         // SAFETY: By the type invariants, `vmf` is valid.
         let flags = unsafe { (*self.vmf).flags };
         let write = flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0;
-        // SAFETY: The virtual memory area is locked, has only `VM_PFNMAP` of the two flags, and is
-        // no COW mapping. It contains the huge page around the fault. The block is as large, is
-        // aligned to its size, and stays pinned for as long as it is mapped, which is `'vma`.
+        // SAFETY: By the type invariants, `vmf` is valid, its virtual memory area is locked, and
+        // `vmf->pmd` is valid, as the order is that of a `pmd`. The area has only `VM_PFNMAP` of
+        // the two flags, is no COW mapping, and contains the huge page around the fault. By the
+        // type invariants of `PinnedBlock`, the block is as large, aligned to its size, and kept
+        // pinned for `'vma`, so for longer than it is mapped.
         let ret = unsafe { bindings::vmf_insert_pfn_pmd(self.vmf, block.first().pfn(), write) };
 
         Self::inserted(ret)
@@ -249,8 +284,8 @@ impl<'vma> VmFault<'vma> {
 ///
 /// # Invariants
 ///
-/// The first argument of the operations is a `T`, given as the private data of the virtual memory
-/// area.
+/// The operations take the private data of the virtual memory area for a pointer to a `T` that is
+/// valid for longer than the area.
 pub struct Operations<T> {
     ops: &'static bindings::vm_operations_struct,
     _data: PhantomData<fn(&T)>,
@@ -270,7 +305,7 @@ impl<T: VmOps> Operations<T> {
     /// The operations that `T` implements.
     #[inline]
     pub fn new() -> Self {
-        // INVARIANT: `fault` and `huge_fault` take a `T`.
+        // INVARIANT: `call()` is the only one that uses the private data, and takes it for a `T`.
         Self {
             ops: &Self::VTABLE,
             _data: PhantomData,
@@ -282,8 +317,13 @@ impl<T: VmOps> Operations<T> {
     /// `vmf` must be a valid pointer to a `struct vm_fault`, whose virtual memory area is locked
     /// for reading, and has a `T` as its private data that lives longer than the mapping.
     unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
-        // SAFETY: As required of this function.
-        unsafe { Self::call(vmf, T::fault) }
+        // SAFETY: As required of this function. The order is 0.
+        unsafe {
+            Self::call(vmf, 0, |data, vmf| match data.fault(vmf) {
+                Err(FaultError::Fallback) => Err(FaultError::Sigbus),
+                res => res,
+            })
+        }
     }
 
     /// # Safety
@@ -294,14 +334,15 @@ impl<T: VmOps> Operations<T> {
         order: c_uint,
     ) -> bindings::vm_fault_t {
         // SAFETY: As required of this function.
-        unsafe { Self::call(vmf, |data, vmf| data.huge_fault(vmf, order)) }
+        unsafe { Self::call(vmf, order, |data, vmf| data.huge_fault(vmf, order)) }
     }
 
     /// # Safety
     ///
-    /// As for [`Operations::fault`].
+    /// As for [`Operations::fault`]. `order` must be that of the handler that was called, and 0 for
+    /// `fault`.
     #[inline]
-    unsafe fn call<F>(vmf: *mut bindings::vm_fault, handle: F) -> bindings::vm_fault_t
+    unsafe fn call<F>(vmf: *mut bindings::vm_fault, order: u32, handle: F) -> bindings::vm_fault_t
     where
         F: for<'vma> FnOnce(&'vma T, &VmFault<'vma>) -> Result<(), FaultError>,
     {
@@ -310,9 +351,15 @@ impl<T: VmOps> Operations<T> {
         // SAFETY: The private data is a `T`, which is valid for as long as the mapping.
         let data = unsafe { &*data.cast::<T>() };
 
-        // INVARIANT: `vmf` is valid and its virtual memory area is locked during this call.
+        // INVARIANT:
+        // - `vmf` is valid and its virtual memory area is locked during this call.
+        // - The page tables down to the `pmd` are there when a handler for it, or for a page, is
+        //   called.
+        // - `handle` works for any `'vma`, so all that it can get of it is what `data` keeps, which
+        //   lives longer than the mapping, and what lives for ever.
         let vmf = VmFault {
             vmf,
+            order,
             _vma: PhantomData,
         };
 

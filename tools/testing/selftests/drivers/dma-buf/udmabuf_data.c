@@ -19,12 +19,12 @@
 #include "udmabuf_util.h"
 
 #define MiB		(1024UL * 1024)
-#define D1_SIZE		(16 * MiB)
-#define D1_SWAP_SIZE	(256 * MiB)
-#define D1_TRIES	32
-#define D2_DIRT_SIZE	(256 * MiB)
-#define D2_SIZE		(64 * MiB)
-#define D3_SIZE		(16 * MiB)
+#define RECLAIM_SIZE	(16 * MiB)
+#define SWAP_SIZE	(256 * MiB)
+#define RECLAIM_TRIES	32
+#define DIRT_SIZE	(256 * MiB)
+#define FALLOCATED_SIZE	(64 * MiB)
+#define SHARED_SIZE	(16 * MiB)
 
 #define DIRT		0x5ec2e75ec2e75ec2ULL
 
@@ -80,7 +80,7 @@ FIXTURE(udmabuf_data)
 	int dev;
 	int memfd;
 	int buf;
-	/* D1 only */
+	/* dirty_after_release only */
 	int zram;
 	char swap[64];
 	bool swap_on;
@@ -147,7 +147,7 @@ add_swap(FIXTURE_DATA(udmabuf_data) *self)
 	self->zram = atoi(nr);
 
 	snprintf(path, sizeof(path), "/sys/block/zram%d/disksize", self->zram);
-	snprintf(nr, sizeof(nr), "%lu", D1_SWAP_SIZE);
+	snprintf(nr, sizeof(nr), "%lu", SWAP_SIZE);
 	if (!write_str(path, nr))
 		return "cannot set the size of the zram device";
 
@@ -156,7 +156,7 @@ add_swap(FIXTURE_DATA(udmabuf_data) *self)
 	if (!head)
 		return "no memory";
 	head->version = 1;
-	head->last_page = D1_SWAP_SIZE / self->page_size - 1;
+	head->last_page = SWAP_SIZE / self->page_size - 1;
 	memcpy(head->bytes + self->page_size - 10, "SWAPSPACE2", 10);
 	fd = open(self->swap, O_WRONLY | O_SYNC);
 	n = fd < 0 ? -1 : write(fd, head, self->page_size);
@@ -210,9 +210,9 @@ static size_t resident_pages(void *p, size_t size, size_t page_size)
  * What was written through the buffer has to survive the buffer, also if
  * the kernel needs the memory for something else.
  */
-TEST_F_TIMEOUT(udmabuf_data, D1_dirty_after_release, 300)
+TEST_F_TIMEOUT(udmabuf_data, dirty_after_release, 300)
 {
-	size_t pages = D1_SIZE / self->page_size, resident = pages, zero, bad;
+	size_t pages = RECLAIM_SIZE / self->page_size, resident = pages, zero, bad;
 	const char *missing;
 	int i, reclaim;
 	void *p;
@@ -224,36 +224,36 @@ TEST_F_TIMEOUT(udmabuf_data, D1_dirty_after_release, 300)
 	if (reclaim < 0)
 		SKIP(return, "no memory.reclaim in the root cgroup (CONFIG_MEMCG, cgroup2)");
 
-	self->memfd = memfd_sealed(D1_SIZE, F_SEAL_SHRINK);
+	self->memfd = memfd_sealed(RECLAIM_SIZE, F_SEAL_SHRINK);
 	ASSERT_GE(self->memfd, 0);
-	self->buf = udmabuf_create(self->dev, self->memfd, 0, D1_SIZE, 0);
+	self->buf = udmabuf_create(self->dev, self->memfd, 0, RECLAIM_SIZE, 0);
 	ASSERT_GE(self->buf, 0);
-	p = mmap(NULL, D1_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->buf, 0);
+	p = mmap(NULL, RECLAIM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->buf, 0);
 	ASSERT_NE(p, MAP_FAILED);
-	fill(p, D1_SIZE);
-	ASSERT_EQ(munmap(p, D1_SIZE), 0);
+	fill(p, RECLAIM_SIZE);
+	ASSERT_EQ(munmap(p, RECLAIM_SIZE), 0);
 	ASSERT_EQ(close(self->buf), 0);
 	self->buf = -1;
 
 	/* Mapped, but not touched until the pages are gone. */
-	p = mmap(NULL, D1_SIZE, PROT_READ, MAP_SHARED, self->memfd, 0);
+	p = mmap(NULL, RECLAIM_SIZE, PROT_READ, MAP_SHARED, self->memfd, 0);
 	ASSERT_NE(p, MAP_FAILED);
-	for (i = 0; i < D1_TRIES && resident; i++) {
+	for (i = 0; i < RECLAIM_TRIES && resident; i++) {
 		/* -EAGAIN only says that it was less; an older kernel knows no swappiness */
 		if (write(reclaim, "64M swappiness=200", 18) < 0 && errno == EINVAL &&
 		    write(reclaim, "64M", 3) < 0 && errno != EAGAIN)
 			break;
-		resident = resident_pages(p, D1_SIZE, self->page_size);
+		resident = resident_pages(p, RECLAIM_SIZE, self->page_size);
 	}
 	close(reclaim);
 	TH_LOG("%zu of %zu pages resident after %d rounds of reclaim", resident, pages, i);
 	if (resident > pages / 2)
 		SKIP(return, "reclaim left %zu of %zu pages in memory", resident, pages);
 
-	bad = bad_pages(p, D1_SIZE, self->page_size, &zero);
+	bad = bad_pages(p, RECLAIM_SIZE, self->page_size, &zero);
 	EXPECT_EQ(bad, 0)
 		TH_LOG("%zu of %zu pages lost, %zu of them read as 0", bad, pages, zero);
-	munmap(p, D1_SIZE);
+	munmap(p, RECLAIM_SIZE);
 }
 
 /* Is memory cleared when it is allocated or freed, whoever asks for it? */
@@ -285,9 +285,9 @@ static bool memory_is_always_cleared(void)
 }
 
 /* fallocate() reserves pages; what others left in them must not be seen. */
-TEST_F_TIMEOUT(udmabuf_data, D2_fallocated_pages_are_zero, 120)
+TEST_F_TIMEOUT(udmabuf_data, fallocated_pages_are_zero, 120)
 {
-	size_t i, words = D2_SIZE / sizeof(uint64_t), dirty = 0, leaked = 0;
+	size_t i, words = FALLOCATED_SIZE / sizeof(uint64_t), dirty = 0, leaked = 0;
 	volatile uint64_t *p;
 	cpu_set_t cpu;
 	int status;
@@ -304,11 +304,11 @@ TEST_F_TIMEOUT(udmabuf_data, D2_fallocated_pages_are_zero, 120)
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
-		p = mmap(NULL, D2_DIRT_SIZE, PROT_READ | PROT_WRITE,
+		p = mmap(NULL, DIRT_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (p == MAP_FAILED)
 			_exit(1);
-		for (i = 0; i < D2_DIRT_SIZE / sizeof(*p); i++)
+		for (i = 0; i < DIRT_SIZE / sizeof(*p); i++)
 			p[i] = DIRT;
 		_exit(0);
 	}
@@ -316,12 +316,12 @@ TEST_F_TIMEOUT(udmabuf_data, D2_fallocated_pages_are_zero, 120)
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		SKIP(return, "not enough memory");
 
-	self->memfd = memfd_sealed(D2_SIZE, F_SEAL_SHRINK);
+	self->memfd = memfd_sealed(FALLOCATED_SIZE, F_SEAL_SHRINK);
 	ASSERT_GE(self->memfd, 0);
-	ASSERT_EQ(fallocate(self->memfd, 0, 0, D2_SIZE), 0);
-	self->buf = udmabuf_create(self->dev, self->memfd, 0, D2_SIZE, 0);
+	ASSERT_EQ(fallocate(self->memfd, 0, 0, FALLOCATED_SIZE), 0);
+	self->buf = udmabuf_create(self->dev, self->memfd, 0, FALLOCATED_SIZE, 0);
 	ASSERT_GE(self->buf, 0);
-	p = mmap(NULL, D2_SIZE, PROT_READ, MAP_SHARED, self->buf, 0);
+	p = mmap(NULL, FALLOCATED_SIZE, PROT_READ, MAP_SHARED, self->buf, 0);
 	ASSERT_NE(p, MAP_FAILED);
 	for (i = 0; i < words; i++) {
 		dirty += p[i] != 0;
@@ -330,42 +330,42 @@ TEST_F_TIMEOUT(udmabuf_data, D2_fallocated_pages_are_zero, 120)
 	EXPECT_EQ(dirty, 0)
 		TH_LOG("%zu of %zu words are not 0, %zu are another process' data",
 		       dirty, words, leaked);
-	munmap((void *)p, D2_SIZE);
+	munmap((void *)p, FALLOCATED_SIZE);
 }
 
 /* The memfd must not clear a page on its own first use, under the buffer. */
-TEST_F_TIMEOUT(udmabuf_data, D3_same_page_as_memfd, 120)
+TEST_F_TIMEOUT(udmabuf_data, same_page_as_memfd, 120)
 {
-	size_t pages = D3_SIZE / self->page_size, zero, bad;
+	size_t pages = SHARED_SIZE / self->page_size, zero, bad;
 	uint64_t *b, *m;
 
-	self->memfd = memfd_sealed(D3_SIZE, F_SEAL_SHRINK);
+	self->memfd = memfd_sealed(SHARED_SIZE, F_SEAL_SHRINK);
 	ASSERT_GE(self->memfd, 0);
-	ASSERT_EQ(fallocate(self->memfd, 0, 0, D3_SIZE), 0);
-	self->buf = udmabuf_create(self->dev, self->memfd, 0, D3_SIZE, 0);
+	ASSERT_EQ(fallocate(self->memfd, 0, 0, SHARED_SIZE), 0);
+	self->buf = udmabuf_create(self->dev, self->memfd, 0, SHARED_SIZE, 0);
 	ASSERT_GE(self->buf, 0);
-	b = mmap(NULL, D3_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->buf, 0);
+	b = mmap(NULL, SHARED_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->buf, 0);
 	ASSERT_NE(b, MAP_FAILED);
-	fill(b, D3_SIZE);
+	fill(b, SHARED_SIZE);
 
-	m = mmap(NULL, D3_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->memfd, 0);
+	m = mmap(NULL, SHARED_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->memfd, 0);
 	ASSERT_NE(m, MAP_FAILED);
-	bad = bad_pages(m, D3_SIZE, self->page_size, &zero);
+	bad = bad_pages(m, SHARED_SIZE, self->page_size, &zero);
 	EXPECT_EQ(bad, 0)
 		TH_LOG("memfd: %zu of %zu pages differ, %zu read as 0", bad, pages, zero);
 
 	/* and the other way round */
-	memset(b, 0, D3_SIZE);
-	fill(m, D3_SIZE);
-	bad = bad_pages(b, D3_SIZE, self->page_size, &zero);
+	memset(b, 0, SHARED_SIZE);
+	fill(m, SHARED_SIZE);
+	bad = bad_pages(b, SHARED_SIZE, self->page_size, &zero);
 	EXPECT_EQ(bad, 0)
 		TH_LOG("dma-buf: %zu of %zu pages differ, %zu read as 0", bad, pages, zero);
-	munmap(m, D3_SIZE);
-	munmap(b, D3_SIZE);
+	munmap(m, SHARED_SIZE);
+	munmap(b, SHARED_SIZE);
 }
 
 /* Who may only read a memfd must not get a buffer, as that can be written. */
-TEST_F(udmabuf_data, D4_read_only_fd)
+TEST_F(udmabuf_data, read_only_fd)
 {
 	static const int modes[] = { O_RDONLY, O_WRONLY };
 	char before = 'a', after = 0;

@@ -27,6 +27,8 @@ FIXTURE(udmabuf_mmap)
 	int dev;
 	int memfd;
 	int buf;
+	long huge_pages;	/* how many there were, if more were made */
+	char shmem[16];		/* what shmem_enabled was, if it was changed */
 };
 
 FIXTURE_VARIANT(udmabuf_mmap)
@@ -53,6 +55,26 @@ static long read_long(const char *path)
 	if (f)
 		fclose(f);
 	return value;
+}
+
+/* The word in brackets of a file such as shmem_enabled. */
+static void read_choice(const char *path, char *word, size_t size)
+{
+	FILE *f = fopen(path, "r");
+	char line[128], *end;
+
+	*word = 0;
+	if (f && fgets(line, sizeof(line), f)) {
+		char *start = strchr(line, '[');
+
+		end = start ? strchr(start, ']') : NULL;
+		if (end && (size_t)(end - start) <= size) {
+			*end = 0;
+			strcpy(word, start + 1);
+		}
+	}
+	if (f)
+		fclose(f);
 }
 
 static bool write_text(const char *path, const char *text)
@@ -100,10 +122,31 @@ static bool write_ends_with(char *p, int signal)
 	return signal ? WIFSIGNALED(status) && WTERMSIG(status) == signal : !status;
 }
 
+/* Whether the mapping at @p shows a huge page of shmem by one entry. */
+static bool is_huge(const char *p)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long start, end;
+	bool here = false;
+	char line[256];
+	long kib = 0;
+
+	while (f && !kib && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = start <= (uintptr_t)p && (uintptr_t)p < end;
+		else if (here)
+			sscanf(line, "ShmemPmdMapped: %ld", &kib);
+	}
+	if (f)
+		fclose(f);
+	return kib > 0;
+}
+
 FIXTURE_SETUP(udmabuf_mmap)
 {
 	char pages[32];
 
+	self->huge_pages = -1;
 	self->page = sysconf(_SC_PAGESIZE);
 	self->dev = open(UDMABUF_DEV, O_RDWR);
 	if (self->dev < 0)
@@ -111,13 +154,18 @@ FIXTURE_SETUP(udmabuf_mmap)
 
 	if (variant->memfd_flags) {
 		snprintf(pages, sizeof(pages), "%lu", SIZE / HUGE_PAGE);
-		if (read_long(NR_HUGE_PAGES) < (long)(SIZE / HUGE_PAGE))
+		if (read_long(NR_HUGE_PAGES) < (long)(SIZE / HUGE_PAGE)) {
+			self->huge_pages = read_long(NR_HUGE_PAGES);
 			write_text(NR_HUGE_PAGES, pages);
+		}
 		if (read_long(NR_HUGE_PAGES) < (long)(SIZE / HUGE_PAGE))
 			SKIP(return, "no huge pages of 2 MiB");
 	}
-	if (variant->thp && !write_text(SHMEM_ENABLED, "always"))
-		SKIP(return, "no huge pages of shmem");
+	if (variant->thp) {
+		read_choice(SHMEM_ENABLED, self->shmem, sizeof(self->shmem));
+		if (!*self->shmem || !write_text(SHMEM_ENABLED, "always"))
+			SKIP(return, "no huge pages of shmem");
+	}
 
 	self->memfd = memfd_create("udmabuf_mmap",
 				   MFD_ALLOW_SEALING | variant->memfd_flags);
@@ -128,8 +176,8 @@ FIXTURE_SETUP(udmabuf_mmap)
 			 self->memfd, 0);
 	ASSERT_NE(self->mem, MAP_FAILED);
 	number(self->mem, self->page, 1000);
-	if (variant->thp)
-		write_text(SHMEM_ENABLED, "never");
+	if (variant->thp && !is_huge(self->mem))
+		SKIP(return, "shmem got no huge pages");
 
 	self->buf = udmabuf_create(self->dev, self->memfd, 0, SIZE, 0);
 	ASSERT_GE(self->buf, 0);
@@ -142,6 +190,14 @@ FIXTURE_TEARDOWN(udmabuf_mmap)
 	close(self->buf);
 	close(self->memfd);
 	close(self->dev);
+	if (variant->thp && *self->shmem)
+		write_text(SHMEM_ENABLED, self->shmem);
+	if (self->huge_pages >= 0) {
+		char pages[32];
+
+		snprintf(pages, sizeof(pages), "%ld", self->huge_pages);
+		write_text(NR_HUGE_PAGES, pages);
+	}
 }
 
 static char *map(FIXTURE_DATA(udmabuf_mmap) *self, size_t len, size_t offset)
@@ -244,6 +300,55 @@ TEST_F(udmabuf_mmap, inherited)
 	EXPECT_EQ(wrong_page(p, SIZE, self->page, 9000), -1);
 	EXPECT_EQ(wrong_page(self->mem, SIZE, self->page, 9000), -1);
 	EXPECT_EQ(munmap(p, SIZE), 0);
+}
+
+/* Small pages and huge ones side by side, in one page table of the mapping too. */
+TEST_F(udmabuf_mmap, mixed)
+{
+	int small = memfd_sealed(HUGE_PAGE, F_SEAL_SHRINK), buf;
+	size_t half = HUGE_PAGE / 2, len = 2 * HUGE_PAGE + half;
+	struct {
+		struct udmabuf_create_list head;
+		struct udmabuf_create_item items[3];
+	} list = {
+		.head.count = 3,
+		.items = {
+			{ .memfd = self->memfd, .size = HUGE_PAGE },
+			{ .memfd = small, .size = half },
+			{ .memfd = self->memfd, .offset = HUGE_PAGE,
+			  .size = HUGE_PAGE },
+		},
+	};
+	char *p;
+
+	ASSERT_GE(small, 0);
+	for (size_t i = 0; i < half; i += self->page) {
+		long n = 3000 + i / self->page;
+
+		ASSERT_EQ(pwrite(small, &n, sizeof(n), i), sizeof(n));
+	}
+	buf = ioctl(self->dev, UDMABUF_CREATE_LIST, &list);
+	ASSERT_GE(buf, 0);
+
+	/* Once from each end: what is mapped already is met in both ways. */
+	for (int backwards = 0; backwards < 2; backwards++) {
+		long huge = HUGE_PAGE / self->page;
+		char *middle, *last;
+
+		p = mmap(NULL, len, PROT_READ, MAP_SHARED, buf, 0);
+		ASSERT_NE(p, MAP_FAILED);
+		middle = p + HUGE_PAGE;
+		last = middle + half;
+		if (backwards)
+			EXPECT_EQ(wrong_page(last, HUGE_PAGE, self->page,
+					     1000 + huge), -1);
+		EXPECT_EQ(wrong_page(p, HUGE_PAGE, self->page, 1000), -1);
+		EXPECT_EQ(wrong_page(middle, half, self->page, 3000), -1);
+		EXPECT_EQ(wrong_page(last, HUGE_PAGE, self->page, 1000 + huge), -1);
+		EXPECT_EQ(munmap(p, len), 0);
+	}
+	close(buf);
+	close(small);
 }
 
 /* The mapping outlives the fd and the memfd. */

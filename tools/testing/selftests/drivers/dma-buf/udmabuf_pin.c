@@ -50,7 +50,7 @@ static long allocated(int fd)
 }
 
 /*
- * D5: a child that is killed while it fills a hole goes at once and does not
+ * A child that is killed while it fills a hole goes at once and does not
  * fill it to the end. It is killed as soon as it has allocated something.
  */
 TEST_F(udmabuf_pin, killed)
@@ -107,7 +107,7 @@ static bool poison(int fd, size_t nr)
 	return WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS : !status;
 }
 
-/* D10: a page with a memory error is neither mapped nor given to a device. */
+/* A page with a memory error is neither mapped nor given to a device. */
 TEST_F(udmabuf_pin, poisoned_page)
 {
 	size_t size = 4 * self->page;
@@ -126,7 +126,7 @@ TEST_F(udmabuf_pin, poisoned_page)
 	EXPECT_GE(self->buf, 0);
 }
 
-/* D12: a partial last page is part of the file, the page behind it is not. */
+/* A partial last page is part of the file, the page behind it is not. */
 TEST_F(udmabuf_pin, partial_last_page)
 {
 	size_t size = 4 * self->page, i;
