@@ -128,7 +128,7 @@ pub enum Driver {
     C,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct BootArgs {
     #[command(flatten)]
     pub image: ImageArgs,
@@ -153,6 +153,9 @@ pub struct BootArgs {
     /// Give up on a guest whose tests have said nothing for this many seconds
     #[arg(long, value_name = "SECS")]
     pub timeout: Option<u64>,
+    /// With the memory, the command line and the tests of this guest of series.toml
+    #[arg(long, value_name = "NAME")]
+    pub guest: Option<String>,
     /// Run this test of series.toml only; may be given more than once
     #[arg(long, value_name = "NAME", conflicts_with_all = ["initrd", "shell"])]
     pub test: Vec<String>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::build::{self, Kernel, Source};
 use super::ktap::{self, Case, Verdict};
 use super::qemu::{self, End, Guest};
-use super::settings::Settings;
+use super::settings::Layout;
 use super::splat::{self, Splat};
 use super::{GuestTest, accel, guest, selected, steps, table};
 use crate::cli::BootArgs;
@@ -37,17 +37,19 @@ pub struct Run {
 pub struct TestResult {
     pub test: String,
     pub cases: Vec<Case>,
+    /// How many of them may be skipped.
+    pub may_skip: usize,
 }
 
 impl TestResult {
     /// If more cases were skipped than are known to be: that, in words.
-    pub fn wrong_skips(&self, settings: &Settings) -> Option<String> {
+    pub fn wrong_skips(&self) -> Option<String> {
         let skipped = self
             .cases
             .iter()
             .filter(|case| case.verdict == Verdict::Skip)
             .count();
-        let known = settings.skips(&self.test);
+        let known = self.may_skip;
         (skipped > known).then(|| {
             format!(
                 "{}: {skipped} cases skipped, where {known} may be",
@@ -82,6 +84,7 @@ impl Run {
             results: vec![TestResult {
                 test: test.to_owned(),
                 cases: cases.iter().map(case).collect(),
+                may_skip: 0,
             }],
             splats: Vec::new(),
             end: End::PowerOff,
@@ -120,7 +123,25 @@ impl Run {
     }
 }
 
+/// The arguments of a boot of a guest with a memory of its own.
+pub fn in_layout(args: &BootArgs, layout: &Layout) -> BootArgs {
+    let append = match &args.append {
+        Some(own) => format!("{} {own}", layout.append),
+        None => layout.append.clone(),
+    };
+    BootArgs {
+        append: Some(append),
+        memory: layout.memory.clone(),
+        ..args.clone()
+    }
+}
+
 pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
+    let layout = layout(ctx, args)?;
+    let args = &match layout {
+        Some(layout) => in_layout(args, layout),
+        None => args.clone(),
+    };
     if let Some(initrd) = &args.initrd {
         // Before anything is built.
         std::fs::File::open(initrd).map_err(|e| {
@@ -149,16 +170,37 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
             args,
         )?;
         println!("{}", table::render(&[&run]));
-        outcome = outcome.and(judge(&run, &ctx.config.kernel));
+        outcome = outcome.and(judge(&run));
     }
     Ok(outcome)
+}
+
+/// The guest that `--guest` names.
+fn layout<'a>(ctx: &'a Context, args: &BootArgs) -> Result<Option<&'a Layout>> {
+    let Some(name) = &args.guest else {
+        return Ok(None);
+    };
+    let guests = &ctx.config.kernel.guests;
+    let found = guests.iter().find(|layout| layout.name == *name);
+    found.map(Some).ok_or_else(|| {
+        let known: Vec<&str> = guests.iter().map(|layout| layout.name.as_str()).collect();
+        Error::config(format!("--guest {name}"), "there is no such guest")
+            .mend(format!("one of {}", known.join(", ")))
+    })
 }
 
 /// The tests that `--test` names; without it those that say by themselves whether a kernel is right.
 fn chosen(ctx: &Context, args: &BootArgs) -> Result<Vec<GuestTest>> {
     let settings = &ctx.config.kernel;
+    let in_layout = match layout(ctx, args)? {
+        // It was validated.
+        Some(layout) => settings.in_layout(layout).unwrap_or_default(),
+        None => Vec::new(),
+    };
     if args.test.is_empty() {
-        return Ok(if args.image.base {
+        return Ok(if args.guest.is_some() {
+            in_layout
+        } else if args.image.base {
             settings.on_base()
         } else {
             settings.absolute()
@@ -170,7 +212,8 @@ fn chosen(ctx: &Context, args: &BootArgs) -> Result<Vec<GuestTest>> {
             .iter()
             .map(|test| test.name.as_str())
             .collect();
-        let found = settings.tests.iter().find(|test| test.name == *name);
+        let mut all = in_layout.iter().chain(&settings.tests);
+        let found = all.find(|test| test.name == *name);
         found.cloned().ok_or_else(|| {
             Error::config(format!("--test {name}"), "there is no such test")
                 .mend(format!("one of {}", known.join(", ")))
@@ -194,12 +237,12 @@ fn column(args: &BootArgs) -> String {
 }
 
 /// Says what did not pass, and what that makes of the run.
-fn judge(run: &Run, settings: &Settings) -> Outcome {
+fn judge(run: &Run) -> Outcome {
     let troubles = run.troubles();
     let wrong_skips: Vec<String> = run
         .results
         .iter()
-        .filter_map(|result| result.wrong_skips(settings))
+        .filter_map(TestResult::wrong_skips)
         .collect();
     for trouble in troubles.iter().chain(&wrong_skips) {
         println!("{trouble}");
@@ -262,6 +305,7 @@ pub fn tests(
         results.push(TestResult {
             test: "kunit".to_owned(),
             cases: ktap::suites(&ran.console),
+            may_skip: 0,
         });
     }
     Ok(Run {
@@ -294,6 +338,7 @@ pub(super) fn results(text: &str, tests: &[GuestTest]) -> Vec<TestResult> {
             TestResult {
                 test: test.name.clone(),
                 cases,
+                may_skip: test.skips,
             }
         })
         .collect()
@@ -507,15 +552,11 @@ mod tests {
 
     #[test]
     fn a_skip_too_many_is_wrong() {
-        let mut settings = Settings {
-            tests: vec![GuestTest::plain("a", 2)],
-        };
-        let result = |text: &str| results(text, &settings.tests).remove(0);
-        let one =
-            result("series: begin a\n1..2\nok 1 x # SKIP not here\nok 2 y\nseries: end a 0\n");
-        assert!(one.wrong_skips(&settings).is_some());
-        settings.tests[0].skips = 1;
-        assert!(one.wrong_skips(&settings).is_none());
+        let mut tests = vec![GuestTest::plain("a", 2)];
+        let text = "series: begin a\n1..2\nok 1 x # SKIP not here\nok 2 y\nseries: end a 0\n";
+        assert!(results(text, &tests)[0].wrong_skips().is_some());
+        tests[0].skips = 1;
+        assert!(results(text, &tests)[0].wrong_skips().is_none());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The `[kernel]` table of `series.toml`: what runs in the guest, and what is asked of it.
 
+use std::collections::BTreeMap;
+
 /// The whole table.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -8,6 +10,22 @@ pub struct Settings {
     /// The programs that run in the guest, in this order.
     #[serde(default)]
     pub tests: Vec<GuestTest>,
+    /// Guests with a memory of their own.
+    #[serde(default)]
+    pub guests: Vec<Layout>,
+}
+
+/// A guest that has memory which the usual one lacks, for the cases that need it.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    pub name: String,
+    /// What is added to the kernel's command line.
+    pub append: String,
+    /// As QEMU takes it: "6G".
+    pub memory: String,
+    /// The tests that run in it, and how many cases of each may be skipped there.
+    pub tests: BTreeMap<String, usize>,
 }
 
 /// A kselftest program that runs in the guest.
@@ -148,7 +166,27 @@ impl Settings {
                 return Err(format!("two of kernel.tests have the name {:?}", test.name));
             }
         }
+        for layout in &self.guests {
+            self.in_layout(layout)
+                .map_err(|cause| format!("kernel.guests {:?}: {cause}", layout.name))?;
+        }
         Ok(())
+    }
+
+    /// The tests of a guest with a memory of its own.
+    pub fn in_layout(&self, layout: &Layout) -> Result<Vec<GuestTest>, String> {
+        let find = |(name, skips): (&String, &usize)| {
+            let known = self.tests.iter().find(|test| test.name == *name);
+            let mut test = known.ok_or(format!("no test {name:?}"))?.clone();
+            if test.same_as_base {
+                return Err(format!(
+                    "{name:?} is compared with the base, which is not booted"
+                ));
+            }
+            test.skips = *skips;
+            Ok(test)
+        };
+        layout.tests.iter().map(find).collect()
     }
 
     /// Whether the test of this name is compared with the base.
@@ -156,14 +194,6 @@ impl Settings {
         self.tests
             .iter()
             .any(|test| test.name == name && test.same_as_base)
-    }
-
-    /// How many cases of the test of this name may be skipped.
-    pub fn skips(&self, name: &str) -> usize {
-        self.tests
-            .iter()
-            .find(|test| test.name == name)
-            .map_or(0, |test| test.skips)
     }
 
     /// The tests that say by themselves whether a kernel is right.
@@ -187,6 +217,36 @@ impl Settings {
 mod tests {
     use super::*;
 
+    fn of(tests: Vec<GuestTest>) -> Settings {
+        Settings {
+            tests,
+            guests: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_guest_of_its_own_has_its_own_skips() {
+        let mut own = GuestTest::plain("gup_test", 1);
+        own.same_as_base = true;
+        let mut settings = of(vec![GuestTest::plain("pin_fd", 3), own]);
+        let layout = |test: &str| Layout {
+            name: "movable".to_owned(),
+            append: "movablecore=1G".to_owned(),
+            memory: "6G".to_owned(),
+            tests: [(test.to_owned(), 2)].into(),
+        };
+        let tests = settings.in_layout(&layout("pin_fd")).unwrap();
+        assert_eq!((tests[0].name.as_str(), tests[0].skips), ("pin_fd", 2));
+        for wrong in ["gup_test", "none"] {
+            settings.guests = vec![layout(wrong)];
+            let cause = settings.validate().unwrap_err();
+            assert!(
+                cause.contains("movable") && cause.contains(wrong),
+                "{cause}"
+            );
+        }
+    }
+
     #[test]
     fn a_test_runs_once_with_each_of_its_arguments() {
         let mut test = GuestTest::plain("gup_test", 1);
@@ -205,7 +265,7 @@ mod tests {
         let wrong = |change: fn(&mut GuestTest)| {
             let mut test = GuestTest::plain("a", 1);
             change(&mut test);
-            Settings { tests: vec![test] }.validate()
+            of(vec![test]).validate()
         };
         assert_eq!(wrong(|_| ()), Ok(()));
         assert_eq!(wrong(|test| test.runs = vec!["-F 0x1".into()]), Ok(()));
@@ -236,9 +296,7 @@ mod tests {
     fn the_kernels_own_are_compared_and_left_out_elsewhere() {
         let mut own = GuestTest::plain("iommufd", 1);
         own.same_as_base = true;
-        let settings = Settings {
-            tests: vec![GuestTest::plain("udmabuf", 1), own],
-        };
+        let settings = of(vec![GuestTest::plain("udmabuf", 1), own]);
         assert!(settings.compares("iommufd") && !settings.compares("udmabuf"));
         let names: Vec<String> = settings.absolute().into_iter().map(|t| t.name).collect();
         assert_eq!(names, ["udmabuf"]);
@@ -248,19 +306,14 @@ mod tests {
     fn what_only_the_stack_has_is_not_asked_of_the_base() {
         let mut new = GuestTest::plain("pin_fd", 3);
         new.not_on_base = true;
-        new.skips = 2;
-        let settings = Settings {
-            tests: vec![GuestTest::plain("udmabuf", 1), new],
-        };
+        let settings = of(vec![GuestTest::plain("udmabuf", 1), new]);
         let names: Vec<String> = settings.on_base().into_iter().map(|t| t.name).collect();
         assert_eq!(names, ["udmabuf"]);
-        assert_eq!(settings.skips("pin_fd"), 2);
-        assert_eq!(settings.skips("udmabuf"), 0);
     }
 
     #[test]
     fn two_tests_of_one_name_are_refused() {
         let tests = vec![GuestTest::plain("a", 1), GuestTest::plain("a", 2)];
-        assert!(Settings { tests }.validate().is_err());
+        assert!(of(tests).validate().is_err());
     }
 }

@@ -67,6 +67,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
                 session.walk(args.full)?;
             }
             let base = session.side_by_side(args.quick)?;
+            session.layouts(args.quick);
             if args.full {
                 session.debug_lane(base.as_ref());
             }
@@ -199,7 +200,7 @@ impl Session<'_> {
             if let Ok(kernel) = kernel {
                 let name = format!("patch {n}+{}", build::driver_name(driver));
                 let tests = existing(self.ctx, &self.stack, n);
-                if let Some(run) = self.boot(&kernel, &name, &source, &tests) {
+                if let Some(run) = self.boot(&kernel, &name, &source, &tests, &boot_args()) {
                     self.require_all(&run);
                 }
             }
@@ -250,6 +251,7 @@ impl Session<'_> {
         name: &str,
         programs: &Source,
         tests: &[GuestTest],
+        args: &BootArgs,
     ) -> Option<Run> {
         let run = boot::tests(
             self.ctx,
@@ -258,7 +260,7 @@ impl Session<'_> {
             name,
             programs,
             tests,
-            &boot_args(),
+            args,
         );
         run.map_err(|e| {
             self.tally.fail(format_args!("{name} boots: NOT RUN"));
@@ -274,9 +276,10 @@ impl Session<'_> {
         name: &str,
         programs: &Source,
         tests: &[GuestTest],
+        args: &BootArgs,
     ) -> Option<Run> {
         match kernel {
-            Ok(kernel) => self.boot(&kernel, name, programs, tests),
+            Ok(kernel) => self.boot(&kernel, name, programs, tests, args),
             Err(e) => {
                 self.tally.fail(format_args!("{name} builds"));
                 println!("{e}");
@@ -312,7 +315,7 @@ impl Session<'_> {
         let settings = &self.ctx.config.kernel;
         let judged = |result: &&boot::TestResult| !settings.compares(&result.test);
         for result in run.results.iter().filter(judged) {
-            if let Some(wrong) = result.wrong_skips(settings) {
+            if let Some(wrong) = result.wrong_skips() {
                 self.tally.fail(format_args!("{}: {wrong}", run.name));
             }
         }
@@ -365,7 +368,7 @@ impl Session<'_> {
             if source.commit == base.commit {
                 tests.retain(|test| !test.not_on_base);
             }
-            runs.extend(self.boot_built(kernel, &name, &tip, &tests));
+            runs.extend(self.boot_built(kernel, &name, &tip, &tests, &boot_args()));
         }
         println!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
         for run in &runs {
@@ -385,6 +388,32 @@ impl Session<'_> {
         Ok(runs.into_iter().find(|run| run.name.starts_with("base")))
     }
 
+    /// The tip in guests with memory that the others do not have.
+    fn layouts(&mut self, quick: bool) {
+        let settings = &self.ctx.config.kernel;
+        let tip = Source::tip(&self.stack);
+        let drivers: &[Driver] = if quick {
+            &[Driver::Rust]
+        } else {
+            &[Driver::C, Driver::Rust]
+        };
+        for layout in &settings.guests {
+            // It was validated.
+            let tests = settings.in_layout(layout).unwrap_or_default();
+            let args = boot::in_layout(&boot_args(), layout);
+            for &driver in drivers {
+                let name = format!("tip+{} {}", build::driver_name(driver), layout.name);
+                if !self.in_time(&name) {
+                    continue;
+                }
+                let kernel = self.kernel(&tip, driver);
+                if let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &args) {
+                    self.require_all(&run);
+                }
+            }
+        }
+    }
+
     /// The tip with everything that the kernel can check about itself, with either driver. The kernel's own selftests are
     /// compared with the base without those checks.
     fn debug_lane(&mut self, base: Option<&Run>) {
@@ -397,7 +426,7 @@ impl Session<'_> {
             }
             // Warnings were compared with the base's in the primary lane.
             let kernel = build::kernel(self.ctx, &self.toolchain, &tip, driver, Lane::Debug);
-            if let Some(run) = self.boot_built(kernel, &name, &tip, &tests) {
+            if let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &boot_args()) {
                 self.require_all(&run);
                 self.require_same(base, &run);
             }
