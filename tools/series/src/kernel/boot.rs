@@ -327,7 +327,7 @@ pub(super) fn results(text: &str, tests: &[GuestTest]) -> Vec<TestResult> {
             let mut cases = Vec::new();
             for (name, arguments) in test.runs() {
                 let mut found = one_run(&text, test, &name);
-                if !arguments.is_empty() {
+                if test.runs.len() > 1 {
                     for case in &mut found {
                         case.name = format!("{arguments}: {}", case.name);
                     }
@@ -531,6 +531,14 @@ mod tests {
                 ("-y: case 1".to_owned(), Verdict::CutOff),
             ]
         );
+    }
+
+    #[test]
+    fn a_single_run_needs_no_name() {
+        let mut test = GuestTest::plain("a", 1);
+        test.runs = vec!["-x".to_owned()];
+        let text = "series: begin a -x\n1..1\nok 1 done\nseries: end a -x 0\n";
+        assert_eq!(results(text, &[test])[0].cases[0].name, "done");
     }
 
     #[test]

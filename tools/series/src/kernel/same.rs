@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's own selftests: they need not pass, but must end as they end on the base.
+//! The kernel's own selftests: they need not pass, but must end as they end on the base. Cases that the stack mends, or
+//! adds for what it mends, must fail there and pass here.
 
 use super::GuestTest;
 use super::boot::Run;
@@ -25,7 +26,16 @@ pub fn compare(base: &Run, run: &Run, tests: &[GuestTest]) -> Vec<Compared> {
             let there = base.verdict(&test.name, case);
             let here = run.verdict(&test.name, case);
             let what = format!("{}: {}: {case}", run.name, test.name);
+            let mended = test.fails_on_base.iter().any(|name| name == case);
             compared.push(match (there, here) {
+                (Some(Verdict::Fail), Some(Verdict::Pass)) if mended => {
+                    Compared::Same(format!("{what} passes, and fails on the base, as it must"))
+                }
+                _ if mended => Compared::Different(format!(
+                    "{what}: {} here, {} on the base, where it must fail",
+                    here.map_or("no verdict", word),
+                    there.map_or("no verdict", word)
+                )),
                 (Some(Verdict::CutOff), Some(Verdict::CutOff)) => {
                     Compared::Different(format!("{what}: CUT OFF, on the base too"))
                 }
@@ -99,6 +109,29 @@ mod tests {
                 assert_eq!(
                     compared(&[("a", there)], &[("a", here)]),
                     [Compared::Different(expected)]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_stack_mends_must_fail_on_the_base_and_pass_here() {
+        let mut test = GuestTest::plain("iommufd", 1);
+        test.same_as_base = true;
+        test.fails_on_base = vec!["a".to_owned()];
+        let verdict = |there, here| {
+            let base = Run::of_cases("base+c", "iommufd", &[("a", there)]);
+            let tip = Run::of_cases("tip+c", "iommufd", &[("a", here)]);
+            compare(&base, &tip, std::slice::from_ref(&test)).remove(0)
+        };
+        let all = [Verdict::Pass, Verdict::Fail, Verdict::Skip, Verdict::CutOff];
+        for there in all {
+            for here in all {
+                let good = (there, here) == (Verdict::Fail, Verdict::Pass);
+                assert_eq!(
+                    matches!(verdict(there, here), Compared::Same(_)),
+                    good,
+                    "{there:?} {here:?}"
                 );
             }
         }

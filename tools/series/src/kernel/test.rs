@@ -322,8 +322,7 @@ impl Session<'_> {
     }
 
     /// The kernel's own selftests end as they end on the base.
-    fn require_same(&mut self, base: Option<&Run>, run: &Run) {
-        let tests = &self.ctx.config.kernel.tests;
+    fn require_same(&mut self, base: Option<&Run>, run: &Run, tests: &[GuestTest]) {
         let Some(base) = base else {
             for test in tests.iter().filter(|test| test.same_as_base) {
                 self.tally.fail(format_args!(
@@ -381,7 +380,8 @@ impl Session<'_> {
             } else {
                 self.require_all(run);
                 if !quick {
-                    self.require_same(runs.iter().find(|run| run.name.starts_with("base")), run);
+                    let base = runs.iter().find(|run| run.name.starts_with("base"));
+                    self.require_same(base, run, &tests);
                 }
             }
         }
@@ -418,7 +418,7 @@ impl Session<'_> {
     /// compared with the base without those checks.
     fn debug_lane(&mut self, base: Option<&Run>) {
         let tip = Source::tip(&self.stack);
-        let tests = self.ctx.config.kernel.tests.clone();
+        let tests = self.ctx.config.kernel.in_debug();
         for driver in [Driver::C, Driver::Rust] {
             let name = format!("debug tip+{}", build::driver_name(driver));
             if !self.in_time(&name) {
@@ -428,7 +428,7 @@ impl Session<'_> {
             let kernel = build::kernel(self.ctx, &self.toolchain, &tip, driver, Lane::Debug);
             if let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &boot_args()) {
                 self.require_all(&run);
-                self.require_same(base, &run);
+                self.require_same(base, &run, &tests);
             }
         }
     }
