@@ -250,7 +250,7 @@ pub struct BenchArgs {
         long,
         value_name = "MIB",
         value_delimiter = ',',
-        default_value = "64,256"
+        default_value = "16,64,256"
     )]
     pub sizes: Vec<u32>,
     /// These buffers only

@@ -9,6 +9,7 @@
  *   bench_buffer=NAME     one of the buffers below
  *   bench_sizes=16,256    sizes in MiB
  *   bench_only=OP         this operation only, for a profile
+ *   bench_latency=1       not what operations cost, but how long they keep interrupts or preemption off
  * Results are lines on the second serial port, "bench: BUFFER MIB OPERATION VALUE", and "bench: end" in the end.
  */
 #define _GNU_SOURCE
@@ -17,6 +18,7 @@
 #include <linux/dma-buf.h>
 #include <linux/memfd.h>
 #include <linux/udmabuf.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -27,13 +29,17 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REPEATS		2
 #define PAGE		4096UL
 #define MIB		(1UL << 20)
+#define LARGE_FOLIO	(64UL << 10)
 #define HUGE_PAGE	(2 * MIB)
+#define GIGANTIC_PAGE	(1024 * MIB)
 #define PIECES		1024
 /* How many pages a random touch takes: one instruction count per touch is reported. */
 #define TOUCHES		256
@@ -53,26 +59,53 @@ struct gup_test {
 #define FOLL_WRITE		(1 << 0)
 #define FOLL_LONGTERM		(1 << 8)
 
+/* mm/gup_test.h of the stack. */
+struct pin_fd_test_start {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t start;
+	uint64_t size;
+	uint32_t max_ranges;
+	uint32_t nr_ranges;
+	uint64_t pinned;
+};
+#define PIN_FD_TEST_START	_IOWR('g', 10, struct pin_fd_test_start)
+#define PIN_FD_TEST_STOP	_IO('g', 14)
+#define PIN_FD_WRITE		0x1
+
+/* data/bench/series_bench.c, which is in each kernel. */
+#define BENCH_ATTACH		_IO('s', 1)
+#define BENCH_DETACH		_IO('s', 2)
+#define BENCH_VMAP		_IO('s', 3)
+#define BENCH_VUNMAP		_IO('s', 4)
+#define BENCH_PIN		_IO('s', 5)
+#define BENCH_UNPIN		_IO('s', 6)
+
 struct buffer {
 	const char *name;
 	unsigned int memfd_flags;
-	const char *shmem_enabled;	/* huge pages of shmem */
-	int hole;			/* never written: create fills it */
-	int pieces;			/* a list of scattered pieces */
+	size_t folio;		/* the size of each */
+	int hole;		/* never written: create fills it */
+	int pieces;		/* a list of scattered pieces */
+	int killed;		/* its creation, half way */
 };
 
 static const struct buffer buffers[] = {
-	{ "shmem",   MFD_ALLOW_SEALING, "never", 0, 0 },
-	{ "holes",   MFD_ALLOW_SEALING, "never", 1, 0 },
-	{ "list",    MFD_ALLOW_SEALING, "never", 0, 1 },
-	{ "thp",     MFD_ALLOW_SEALING, "always", 0, 0 },
-	{ "hugetlb", MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB, "never", 0, 0 },
+	{ "shmem",      0, .folio = PAGE },
+	{ "holes",      0, .folio = PAGE, .hole = 1 },
+	{ "list",       0, .folio = PAGE, .pieces = 1 },
+	{ "mthp",       0, .folio = LARGE_FOLIO },
+	{ "thp",        0, .folio = HUGE_PAGE },
+	{ "hugetlb",    MFD_HUGETLB | MFD_HUGE_2MB, .folio = HUGE_PAGE },
+	{ "hugetlb-1g", MFD_HUGETLB | MFD_HUGE_1GB, .folio = GIGANTIC_PAGE },
+	{ "killed",     0, .folio = PAGE, .hole = 1, .killed = 1 },
 };
 
 static const struct buffer *buffer;
 static size_t size;
 static const char *only;
-static int udmabuf, out;
+static int udmabuf, helper, gup_test, out;
+static int latency;
 
 /* A profile counts what is executed between these two. */
 __attribute__((noinline, aligned(64))) void bench_begin(void) { asm volatile(""); }
@@ -115,6 +148,16 @@ static void put(const char *path, const char *text)
 		die(path);
 }
 
+static long get(const char *path)
+{
+	char text[32] = "";
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0 || close(fd))
+		die(path);
+	return atol(text);
+}
+
 /* A number of /proc/meminfo, in bytes. */
 static long meminfo(const char *key)
 {
@@ -152,15 +195,32 @@ static void unmap(void *p)
 		die("munmap");
 }
 
+/* With shmem_enabled=within_size a write makes the largest folio that fits into the file and has no page yet. */
+static void populate_by_folio(int fd)
+{
+	for (size_t offset = 0; offset < size; offset += LARGE_FOLIO)
+		if (ftruncate(fd, offset + LARGE_FOLIO) || pwrite(fd, "", 1, offset) != 1)
+			die("write");
+}
+
 /* The file, with all pages that it shall have. */
 static int make_memfd(void)
 {
-	int fd = memfd_create("bench", buffer->memfd_flags);
+	static const char setting[] = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+	int fd = memfd_create("bench", MFD_ALLOW_SEALING | buffer->memfd_flags);
 
-	if (fd < 0 || ftruncate(fd, size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))
+	put(setting, buffer->folio == PAGE ? "never" :
+		     buffer->folio == LARGE_FOLIO ? "within_size" : "always");
+	if (fd < 0)
 		die("memfd");
-	if (!buffer->hole)
+	if (buffer->folio == LARGE_FOLIO)
+		populate_by_folio(fd);
+	if (ftruncate(fd, size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))
+		die("memfd");
+	if (!buffer->hole && buffer->folio != LARGE_FOLIO)
 		unmap(map(fd, MAP_POPULATE));
+	/* Or khugepaged would make huge pages of what is mapped from now on. */
+	put(setting, "never");
 	return fd;
 }
 
@@ -248,12 +308,14 @@ static long runs(int memfd)
 
 enum op {
 	CREATE, METADATA, FIRST_TOUCH, TOUCH_ALL, TOUCH_LOOP, RANDOM_TOUCH, MUNMAP,
-	FIRST_SYNC, LATER_SYNC, CLOSE, PIN_FAST, UNPIN_FAST, RUNS, NR_OPS
+	FIRST_SYNC, LATER_SYNC, ATTACH, DETACH, VMAP, VUNMAP, CLOSE,
+	PIN, UNPIN, PIN_FAST, UNPIN_FAST, KILLED, RUNS, NR_OPS
 };
 
 static const char *const names[NR_OPS] = {
 	"create", "metadata", "first_touch", "touch_all", "touch_loop", "random_touch", "munmap",
-	"first_sync", "later_sync", "close", "pin_fast", "unpin_fast", "runs"
+	"first_sync", "later_sync", "attach", "detach", "vmap", "vunmap", "close",
+	"pin", "unpin", "pin_fast", "unpin_fast", "killed", "runs"
 };
 
 static int64_t least[NR_OPS];
@@ -269,35 +331,93 @@ static int wanted(enum op op)
 	return !only || !strcmp(only, names[op]);
 }
 
+static uint64_t begin(enum op op)
+{
+	if (latency) {
+		put("/sys/kernel/tracing/tracing_max_latency", "0");
+		put("/sys/kernel/tracing/tracing_on", "1");
+	}
+	if (only && wanted(op))
+		bench_begin();
+	return now();
+}
+
+static void end(enum op op, uint64_t start)
+{
+	uint64_t value = now() - start;
+
+	if (only && wanted(op))
+		bench_end();
+	if (latency) {
+		put("/sys/kernel/tracing/tracing_on", "0");
+		/* The kernel reports microseconds: thousands of instructions. */
+		value = get("/sys/kernel/tracing/tracing_max_latency") * 1000;
+	}
+	result(op, value);
+}
+
 /* Counts the instructions of @code as an @op. */
 #define MEASURE(op, code) do {					\
-	int profiled = only && wanted(op);			\
-	uint64_t start, end;					\
+	uint64_t begun = begin(op);				\
 								\
-	if (profiled)						\
-		bench_begin();					\
-	start = now();						\
 	code;							\
-	end = now();						\
-	if (profiled)						\
-		bench_end();					\
-	result(op, end - start);				\
+	end(op, begun);						\
 } while (0)
 
-static void measure_pins(int memfd)
+/* As MEASURE, for what returns a negative number if it fails. */
+#define MEASURE_CALL(op, call) do {				\
+	long ret;						\
+								\
+	MEASURE(op, ret = (call));				\
+	if (ret < 0)						\
+		die(names[op]);					\
+} while (0)
+
+/* What a user has who maps the file for it. */
+static void measure_fast_pins(int memfd)
 {
 	struct gup_test gup = { .size = size, .nr_pages_per_call = size / PAGE,
 				.gup_flags = FOLL_WRITE | FOLL_LONGTERM };
-	int fd = open("/sys/kernel/debug/gup_test", O_RDWR);
 	char *p = map(memfd, MAP_POPULATE);
 
 	gup.addr = (uintptr_t)p;
-	if (fd < 0 || ioctl(fd, PIN_FAST_BENCHMARK, &gup) || gup.size != size)
+	if (ioctl(gup_test, PIN_FAST_BENCHMARK, &gup) || gup.size != size)
 		die("gup_test");
 	/* The kernel reports microseconds: thousands of instructions. */
 	result(PIN_FAST, gup.get_delta_usec * 1000);
 	result(UNPIN_FAST, gup.put_delta_usec * 1000);
 	unmap(p);
+}
+
+/* pin_user_pages_fd() where the kernel has it, and what it has instead elsewhere; that marks nothing dirty. */
+static void measure_pins(int memfd)
+{
+	unsigned long folios = size / buffer->folio;
+	struct pin_fd_test_start start = { .fd = memfd, .flags = PIN_FD_WRITE, .size = size,
+					   .max_ranges = folios };
+
+	if (ioctl(gup_test, PIN_FD_TEST_STOP, 0)) {
+		MEASURE_CALL(PIN, ioctl(helper, BENCH_PIN, folios << 32 | memfd));
+		MEASURE_CALL(UNPIN, ioctl(helper, BENCH_UNPIN, 0));
+		return;
+	}
+	MEASURE_CALL(PIN, ioctl(gup_test, PIN_FD_TEST_START, &start));
+	/* Less than all: the folios are not of the size that the buffer's name promises. */
+	if (start.pinned != size || start.nr_ranges != folios) {
+		errno = ERANGE;
+		die("pin");
+	}
+	MEASURE_CALL(UNPIN, ioctl(gup_test, PIN_FD_TEST_STOP, 1));
+}
+
+static void measure_importer(int memfd)
+{
+	int fd = fresh(memfd);
+
+	MEASURE_CALL(ATTACH, ioctl(helper, BENCH_ATTACH, fd));
+	MEASURE_CALL(DETACH, ioctl(helper, BENCH_DETACH, 0));
+	MEASURE_CALL(VMAP, ioctl(helper, BENCH_VMAP, fd));
+	MEASURE_CALL(VUNMAP, ioctl(helper, BENCH_VUNMAP, 0));
 	close(fd);
 }
 
@@ -343,9 +463,59 @@ static void measure_life(int memfd)
 	if (fd < 0)
 		die("create");
 	/* On holes that would count the tree of the file's new pages too. */
-	if (!buffer->hole)
+	if (!buffer->hole && !latency)
 		result(METADATA, metadata() - before);
 	MEASURE(CLOSE, close(fd));
+}
+
+static int64_t monotonic(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+/* A process that creates a buffer, and is killed by a timer of its own at this time, if at any. */
+static pid_t create_in_child(int memfd, int64_t killed_at)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
+	struct itimerspec time = { .it_value = { killed_at / 1000000000, killed_at % 1000000000 } };
+	timer_t timer;
+	pid_t child = fork();
+
+	if (child)
+		return child;
+	if (killed_at && (timer_create(CLOCK_MONOTONIC, &event, &timer) ||
+			  timer_settime(timer, TIMER_ABSTIME, &time, NULL)))
+		die("timer");
+	if (create(memfd) < 0)
+		die("create");
+	_exit(0);
+}
+
+/* How long a process lives on that is killed while it creates a buffer, half way. */
+static void measure_killed(void)
+{
+	int64_t start, killed_at, gone;
+	int memfd, status;
+
+	memfd = make_memfd();
+	start = monotonic();
+	waitpid(create_in_child(memfd, 0), &status, 0);
+	gone = monotonic();
+	close(memfd);
+	if (!WIFEXITED(status))
+		die("create");
+
+	memfd = make_memfd();
+	killed_at = monotonic() + (gone - start) / 2;
+	waitpid(create_in_child(memfd, killed_at), &status, 0);
+	gone = monotonic();
+	close(memfd);
+	if (!WIFSIGNALED(status) || gone < killed_at)
+		die("killed");
+	result(KILLED, gone - killed_at);
 }
 
 /* All operations on buffers of this size; the first round only warms up. */
@@ -354,6 +524,8 @@ static void measure(size_t mib)
 	int memfd;
 
 	size = mib * MIB;
+	if (buffer->killed)
+		return measure_killed();
 	for (int i = 0; i < REPEATS; i++) {
 		if (i == 0 || buffer->hole) {
 			if (i)
@@ -365,10 +537,15 @@ static void measure(size_t mib)
 			continue;
 		measure_touches(memfd);
 		measure_syncs(memfd);
+		measure_importer(memfd);
+		/* The pieces of a list belong to udmabuf. */
+		if (buffer->pieces)
+			continue;
 		measure_pins(memfd);
-		/* Once there is an ioctl for it: pin_user_pages_fd() alone, on the file without a mapping. */
+		if (!latency)
+			measure_fast_pins(memfd);
 	}
-	if (!buffer->hole)
+	if (!buffer->hole && !latency)
 		result(RUNS, runs(memfd));
 	close(memfd);
 }
@@ -387,6 +564,15 @@ static void reset(void)
 		least[op] = -1;
 }
 
+static int device(const char *path)
+{
+	int fd = open(path, O_RDWR);
+
+	if (fd < 0)
+		die(path);
+	return fd;
+}
+
 static void set_up(void)
 {
 	struct termios tty;
@@ -403,9 +589,9 @@ static void set_up(void)
 		cfmakeraw(&tty);
 		tcsetattr(out, TCSANOW, &tty);
 	}
-	udmabuf = open("/dev/udmabuf", O_RDWR);
-	if (udmabuf < 0)
-		die("/dev/udmabuf");
+	udmabuf = device("/dev/udmabuf");
+	helper = device("/dev/series_bench");
+	gup_test = device("/sys/kernel/debug/gup_test");
 }
 
 static void choose(const char *name)
@@ -417,33 +603,45 @@ static void choose(const char *name)
 		errno = EINVAL;
 		die("bench_buffer");
 	}
-	put("/sys/kernel/mm/transparent_hugepage/shmem_enabled", buffer->shmem_enabled);
+}
+
+/* 1 GiB pages are reserved when the kernel boots. */
+static void reserve_huge_pages(size_t largest)
+{
+	char number[32];
+
+	snprintf(number, sizeof(number), "%zu", largest / HUGE_PAGE);
+	if (buffer->memfd_flags == (MFD_HUGETLB | MFD_HUGE_2MB))
+		put("/proc/sys/vm/nr_hugepages", number);
 }
 
 int main(void)
 {
-	char *sizes = getenv("bench_sizes"), number[32];
+	char *sizes = getenv("bench_sizes");
 	size_t mib, largest = 0;
 
 	set_up();
 	choose(getenv("bench_buffer"));
 	only = getenv("bench_only");
+	latency = getenv("bench_latency") != NULL;
+	if (latency) {
+		mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
+		put("/sys/kernel/tracing/tracing_on", "0");
+		put("/sys/kernel/tracing/current_tracer", "preemptirqsoff");
+	}
 	if (!sizes)
 		die("bench_sizes");
 	for (char *s = sizes; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
 		if ((mib = strtoul(s, NULL, 10)) > largest)
 			largest = mib;
-	if (buffer->memfd_flags & MFD_HUGETLB) {
-		snprintf(number, sizeof(number), "%zu", largest * MIB / HUGE_PAGE);
-		put("/proc/sys/vm/nr_hugepages", number);
-	}
+	reserve_huge_pages(largest * MIB);
 
 	/* Every path is run once before anything counts. */
 	const char *profile = only;
 
 	only = NULL;
 	reset();
-	measure(16);
+	measure(buffer->folio > 16 * MIB ? buffer->folio / MIB : 16);
 	only = profile;
 	for (char *s = sizes; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL) {
 		mib = strtoul(s, NULL, 10);

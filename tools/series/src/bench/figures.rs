@@ -39,7 +39,7 @@ const fn operation(name: &'static str, unit: Unit) -> Operation {
     }
 }
 
-pub const OPERATIONS: [Operation; 13] = [
+pub const OPERATIONS: [Operation; 21] = [
     operation("create", Unit::Page),
     operation("first_touch", Unit::Whole),
     Operation {
@@ -52,10 +52,18 @@ pub const OPERATIONS: [Operation; 13] = [
     operation("first_sync", Unit::Page),
     operation("first_sync", Unit::Piece),
     operation("later_sync", Unit::Page),
+    operation("attach", Unit::Page),
+    operation("attach", Unit::Piece),
+    operation("detach", Unit::Page),
+    operation("vmap", Unit::Page),
+    operation("vunmap", Unit::Page),
     operation("close", Unit::Page),
     operation("metadata", Unit::Page),
+    operation("pin", Unit::Page),
+    operation("unpin", Unit::Page),
     operation("pin_fast", Unit::Page),
     operation("unpin_fast", Unit::Page),
+    operation("killed", Unit::Whole),
     operation("runs", Unit::Whole),
 ];
 

@@ -10,6 +10,7 @@ mod guest;
 mod picture;
 mod profile;
 mod record;
+mod source;
 mod table;
 mod targets;
 
@@ -28,7 +29,16 @@ use record::Record;
 use targets::Targets;
 
 /// The buffers that the guest knows.
-pub const BUFFERS: [&str; 5] = ["shmem", "holes", "list", "thp", "hugetlb"];
+pub const BUFFERS: [&str; 8] = [
+    "shmem",
+    "holes",
+    "list",
+    "mthp",
+    "thp",
+    "hugetlb",
+    "hugetlb-1g",
+    "killed",
+];
 
 /// The columns. Ratios are those of the last one to the first.
 const KERNELS: [&str; 3] = ["base+c", "tip+c", "tip+rust"];
@@ -54,6 +64,10 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
     for name in &kernels {
         let kernel = kernel(ctx, &toolchain, &stack, name)?;
         for buffer in &buffers {
+            let sizes = sizes_of(buffer, &sizes);
+            if sizes.is_empty() {
+                continue;
+            }
             let job = Job {
                 kernel_name: name,
                 kernel: &kernel,
@@ -115,12 +129,23 @@ fn sizes(asked: &[u32]) -> Result<Vec<u32>> {
     }
 }
 
+/// Those of the sizes that the buffer can have.
+fn sizes_of(buffer: &str, sizes: &[u32]) -> Vec<u32> {
+    match buffer {
+        "hugetlb-1g" => sizes.iter().copied().filter(|mib| *mib >= 1024).collect(),
+        // The time that a kill takes is no cost by page: one size tells.
+        "killed" => vec![700],
+        _ => sizes.to_vec(),
+    }
+}
+
 fn kernel(ctx: &Context, toolchain: &Toolchain, stack: &Stack, name: &str) -> Result<Kernel> {
     let (source, driver) = match name {
         "base+c" => (Source::base(stack), Driver::C),
         "tip+c" => (Source::tip(stack), Driver::C),
         _ => (Source::tip(stack), Driver::Rust),
     };
+    let source = source::with_helper(&stack.base.git(), &source)?;
     build::kernel(ctx, toolchain, &source, driver, Lane::Bench)
 }
 
@@ -157,7 +182,9 @@ fn judge(
         words.len() == 4
             && kernels.contains(&words[0])
             && buffers.contains(&words[1])
-            && sizes.iter().any(|mib| mib.to_string() == words[2])
+            && sizes_of(words[1], sizes)
+                .iter()
+                .any(|mib| mib.to_string() == words[2])
     };
     let findings = gate::compare(recorded, now, asked);
     for finding in &findings {
@@ -187,7 +214,7 @@ fn show_profile(
     let wanted = profile::Wanted {
         operation,
         buffer,
-        mib: sizes.last().copied().unwrap_or(64),
+        mib: sizes_of(buffer, sizes).last().copied().unwrap_or(1024),
     };
     for name in kernels {
         let kernel = kernel(ctx, toolchain, stack, name)?;
