@@ -259,9 +259,22 @@ pub struct BenchArgs {
     /// These kernels only: base+c, tip+c, tip+rust
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub kernel: Vec<String>,
-    /// Where to write bench.json and bench.svg [default: in the cache]
+    /// Where to write bench.json and the pictures [default: in the cache]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// As a wide table, as Markdown, or narrow enough for a cover letter
+    #[arg(long, value_enum, default_value_t = BenchForm::Text)]
+    pub form: BenchForm,
+    /// Count nothing: show what this file holds, bench.json of an earlier run or the recorded counts
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["update", "profile"])]
+    pub from: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchForm {
+    Text,
+    Md,
+    Mail,
 }
 
 fn parse_budget(text: &str) -> Result<Duration, String> {

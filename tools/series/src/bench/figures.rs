@@ -31,6 +31,16 @@ pub struct Operation {
     pub less: Option<&'static str>,
 }
 
+impl Operation {
+    /// As the files of targets and bounds call it.
+    pub fn key(&self) -> String {
+        match self.unit {
+            Unit::Piece => format!("{}_piece", self.name),
+            _ => self.name.to_owned(),
+        }
+    }
+}
+
 const fn operation(name: &'static str, unit: Unit) -> Operation {
     Operation {
         name,
@@ -83,17 +93,20 @@ pub fn slope(small: (u32, f64), large: (u32, f64)) -> (f64, f64) {
     (per_page, small.1 - per_page * pages(small.0))
 }
 
+/// What an operation costs in all, at one size.
+pub fn total(record: &Record, kernel: &str, buffer: &str, op: &Operation, mib: u32) -> Option<f64> {
+    let all = record.get(kernel, buffer, mib, op.name)?;
+    let less = match op.less {
+        Some(name) => record.get(kernel, buffer, mib, name)?,
+        None => 0,
+    };
+    Some((all - less) as f64)
+}
+
 /// The figure of an operation, if it was measured at enough sizes.
 pub fn figure(record: &Record, kernel: &str, buffer: &str, op: &Operation) -> Option<Figure> {
     let sizes = record.sizes(kernel, buffer);
-    let count = |mib: u32| -> Option<f64> {
-        let all = record.get(kernel, buffer, mib, op.name)?;
-        let less = match op.less {
-            Some(name) => record.get(kernel, buffer, mib, name)?,
-            None => 0,
-        };
-        Some((all - less) as f64)
-    };
+    let count = |mib: u32| total(record, kernel, buffer, op, mib);
     let (&largest, smaller) = sizes.split_last()?;
     match op.unit {
         Unit::Page => {

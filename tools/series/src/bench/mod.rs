@@ -4,17 +4,22 @@
 //! Under `-icount shift=0` a guest's time is the number of its instructions: two runs of the same kernels agree, on
 //! any machine and under any load. Each buffer has a guest of its own, so that its memory is that of a fresh boot.
 
+mod drawing;
 mod figures;
 mod gate;
 mod guest;
+mod limits;
 mod picture;
 mod profile;
 mod record;
+mod rows;
 mod source;
 mod table;
-mod targets;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::cli::{BenchArgs, Driver};
 use crate::context::Context;
@@ -25,8 +30,8 @@ use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
 
 use guest::Job;
+use limits::Limits;
 use record::Record;
-use targets::Targets;
 
 /// The buffers that the guest knows.
 pub const BUFFERS: [&str; 8] = [
@@ -54,42 +59,100 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
     } else {
         None
     };
+    if let Some(file) = &args.from {
+        return show(args, &Record::read(file)?, recorded.as_ref());
+    }
     let toolchain = Toolchain::ensure(ctx)?;
     let stack = stack::ensure(ctx)?;
+    let bench = Bench {
+        ctx,
+        toolchain: &toolchain,
+        stack: &stack,
+    };
     if let Some(what) = &args.profile {
-        return show_profile(ctx, &toolchain, &stack, &kernels, what, &sizes);
+        return show_profile(&bench, &kernels, what, &sizes);
     }
+    let dir = match &args.out {
+        Some(dir) => dir.clone(),
+        None => ctx.cache.dir("bench")?,
+    };
 
-    let mut record = Record::default();
-    for name in &kernels {
-        let kernel = kernel(ctx, &toolchain, &stack, name)?;
-        for buffer in &buffers {
-            let sizes = sizes_of(buffer, &sizes);
-            if sizes.is_empty() {
-                continue;
-            }
-            let job = Job {
-                kernel_name: name,
-                kernel: &kernel,
-                buffer,
-                sizes: &sizes,
-                only: None,
-                plugin: None,
-            };
-            record.add(name, &job.run(ctx, &toolchain)?)?;
-        }
-    }
+    let record = bench.count(&kernels, &buffers, &sizes)?;
     print!(
         "{}",
-        table::render(&record, &kernels, &buffers, &Targets::load())
+        table::render(args.form, &record, &kernels, &buffers, &Limits::load())
     );
-    keep(ctx, args, &record, &kernels, &buffers)?;
+    keep(&dir, &record, &kernels, &buffers)?;
     if args.update {
         record.write(&baseline)?;
         println!("recorded in {}", baseline.display());
     }
     Ok(match recorded {
         Some(recorded) => judge(&recorded, &record, &kernels, &buffers, &sizes),
+        None => Outcome::Clean,
+    })
+}
+
+/// What every measurement needs.
+struct Bench<'a> {
+    ctx: &'a Context,
+    toolchain: &'a Toolchain,
+    stack: &'a Stack,
+}
+
+impl Bench<'_> {
+    fn kernel(&self, name: &str) -> Result<Kernel> {
+        let (source, driver) = match name {
+            "base+c" => (Source::base(self.stack), Driver::C),
+            "tip+c" => (Source::tip(self.stack), Driver::C),
+            _ => (Source::tip(self.stack), Driver::Rust),
+        };
+        let source = source::with_helper(&self.stack.base.git(), &source)?;
+        build::kernel(self.ctx, self.toolchain, &source, driver, Lane::Bench)
+    }
+
+    /// Boots each kernel once for each buffer.
+    fn count(&self, kernels: &[&str], buffers: &[&str], sizes: &[u32]) -> Result<Record> {
+        let mut record = Record::default();
+        for name in kernels {
+            let kernel = self.kernel(name)?;
+            for buffer in buffers {
+                let sizes = sizes_of(buffer, sizes);
+                if sizes.is_empty() {
+                    continue;
+                }
+                let job = Job {
+                    kernel_name: name,
+                    kernel: &kernel,
+                    buffer,
+                    sizes: &sizes,
+                    only: None,
+                    plugin: None,
+                };
+                record.add(name, &job.run(self.ctx, self.toolchain)?)?;
+            }
+        }
+        Ok(record)
+    }
+}
+
+/// What was counted before, as far as it was asked for.
+fn show(args: &BenchArgs, record: &Record, recorded: Option<&Record>) -> Result<Outcome> {
+    let counted = |kernel: &str, buffer: &str| !record.sizes(kernel, buffer).is_empty();
+    let mut kernels = chosen(&KERNELS, &args.kernel, "--kernel")?;
+    kernels.retain(|kernel| BUFFERS.iter().any(|buffer| counted(kernel, buffer)));
+    let mut buffers = chosen(&BUFFERS, &args.buffer, "--buffer")?;
+    buffers.retain(|buffer| kernels.iter().any(|kernel| counted(kernel, buffer)));
+    print!(
+        "{}",
+        table::render(args.form, record, &kernels, &buffers, &Limits::load())
+    );
+    if let Some(dir) = &args.out {
+        keep(dir, record, &kernels, &buffers)?;
+    }
+    let sizes = sizes(&args.sizes)?;
+    Ok(match recorded {
+        Some(recorded) => judge(recorded, record, &kernels, &buffers, &sizes),
         None => Outcome::Clean,
     })
 }
@@ -139,35 +202,36 @@ fn sizes_of(buffer: &str, sizes: &[u32]) -> Vec<u32> {
     }
 }
 
-fn kernel(ctx: &Context, toolchain: &Toolchain, stack: &Stack, name: &str) -> Result<Kernel> {
-    let (source, driver) = match name {
-        "base+c" => (Source::base(stack), Driver::C),
-        "tip+c" => (Source::tip(stack), Driver::C),
-        _ => (Source::tip(stack), Driver::Rust),
+/// Counts, figures and pictures as files.
+fn keep(dir: &Path, record: &Record, kernels: &[&str], buffers: &[&str]) -> Result<()> {
+    std::fs::create_dir_all(dir).at(dir)?;
+    let file = dir.join("bench.json");
+    let kept = Kept {
+        counts: &record.counts,
+        figures: rows::entries(record, kernels, buffers, &Limits::load()),
     };
-    let source = source::with_helper(&stack.base.git(), &source)?;
-    build::kernel(ctx, toolchain, &source, driver, Lane::Bench)
+    let text = serde_json::to_string_pretty(&kept).expect("plain data");
+    std::fs::write(&file, text + "\n").at(&file)?;
+    println!("counts: {}", file.display());
+    for (name, drawing) in [
+        ("bars", picture::bars(record, kernels, buffers)),
+        ("growth", picture::growth(record, kernels, buffers)),
+    ] {
+        let file = dir.join(name);
+        let svg = file.with_extension("svg");
+        std::fs::write(&svg, drawing.svg()).at(&svg)?;
+        let png = file.with_extension("png");
+        std::fs::write(&png, drawing.png()).at(&png)?;
+        println!("picture: {} and .png", svg.display());
+    }
+    Ok(())
 }
 
-/// Counts and picture as files.
-fn keep(
-    ctx: &Context,
-    args: &BenchArgs,
-    record: &Record,
-    kernels: &[&str],
-    buffers: &[&str],
-) -> Result<()> {
-    let dir = match &args.out {
-        Some(dir) => dir.clone(),
-        None => ctx.cache.dir("bench")?,
-    };
-    let counts = dir.join("bench.json");
-    record.write(&counts)?;
-    let picture = dir.join("bench.svg");
-    std::fs::write(&picture, picture::svg(record, kernels, buffers)).at(&picture)?;
-    println!("counts: {}", counts.display());
-    println!("picture: {}", picture.display());
-    Ok(())
+/// bench.json: what was counted, and what that means.
+#[derive(Serialize)]
+struct Kept<'a> {
+    counts: &'a BTreeMap<String, i64>,
+    figures: Vec<rows::Entry>,
 }
 
 fn judge(
@@ -202,14 +266,7 @@ fn judge(
 }
 
 /// One operation on one buffer, at the largest size, on each kernel.
-fn show_profile(
-    ctx: &Context,
-    toolchain: &Toolchain,
-    stack: &Stack,
-    kernels: &[&str],
-    what: &str,
-    sizes: &[u32],
-) -> Result<Outcome> {
+fn show_profile(bench: &Bench<'_>, kernels: &[&str], what: &str, sizes: &[u32]) -> Result<Outcome> {
     let (operation, buffer) = profiled(what)?;
     let wanted = profile::Wanted {
         operation,
@@ -217,8 +274,8 @@ fn show_profile(
         mib: sizes_of(buffer, sizes).last().copied().unwrap_or(1024),
     };
     for name in kernels {
-        let kernel = kernel(ctx, toolchain, stack, name)?;
-        let text = profile::profile(ctx, toolchain, name, &kernel, &wanted)?;
+        let kernel = bench.kernel(name)?;
+        let text = profile::profile(bench.ctx, bench.toolchain, name, &kernel, &wanted)?;
         println!("{name}: {text}");
     }
     Ok(Outcome::Clean)

@@ -1,165 +1,228 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The figures as one table: a block for each buffer, a row for each operation, two columns for each kernel.
+//! The figures as tables: for a terminal, as Markdown, and narrow enough for a mail.
 
-use super::figures::{OPERATIONS, Operation, Unit, figure};
+use super::limits::Limits;
 use super::record::Record;
-use super::targets::Targets;
+use super::rows::{Row, heading, number, rows};
+use crate::cli::BenchForm;
 
-/// A number with as many digits as it deserves.
-pub fn number(value: f64) -> String {
-    if value.abs() < 10.0 {
-        format!("{value:.2}")
-    } else if value.abs() < 10_000.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.0}")
-    }
-}
-
-fn label(op: &Operation) -> String {
-    let unit = match (op.name, op.unit) {
-        ("metadata", _) => "bytes/page",
-        ("runs", _) => "sg entries",
-        (_, Unit::Page) => "/page",
-        (_, Unit::Whole) => "whole",
-        (_, Unit::Touch) => "/touch",
-        (_, Unit::Piece) => "/sg entry",
+/// A block for each buffer, a row for each operation.
+pub fn render(
+    form: BenchForm,
+    record: &Record,
+    kernels: &[&str],
+    buffers: &[&str],
+    limits: &Limits,
+) -> String {
+    let block = match form {
+        BenchForm::Text => wide,
+        BenchForm::Md => markdown,
+        BenchForm::Mail => narrow,
     };
-    format!("{} {unit}", op.name)
+    buffers
+        .iter()
+        .map(|buffer| {
+            let heading = heading(record, kernels, buffer);
+            block(&heading, kernels, &rows(record, kernels, buffer, limits)) + "\n"
+        })
+        .collect()
 }
 
-/// The table. Ratios are those of the last kernel to the first; targets are for the Rust driver.
-pub fn render(record: &Record, kernels: &[&str], buffers: &[&str], targets: &Targets) -> String {
-    let mut text = String::new();
-    for buffer in buffers {
-        text += &format!("{:22}", heading(record, kernels, buffer));
-        for kernel in kernels {
-            text += &format!(" {kernel:>11} {:>10}", "fixed");
+/// Two columns for each kernel.
+fn wide(heading: &str, kernels: &[&str], rows: &[Row]) -> String {
+    let mut text = format!("{heading:22}");
+    for kernel in kernels {
+        text += &format!(" {kernel:>11} {:>10}", "fixed");
+    }
+    text += "   ratio    bound    times   target\n";
+    for row in rows {
+        let mut line = format!("  {:20}", label(row));
+        for found in &row.figures {
+            let fixed = found
+                .and_then(|found| found.fixed)
+                .map_or(String::new(), |fixed| format!("{fixed:.0}"));
+            line += &format!(" {:>11} {fixed:>10}", cost(found.map(|found| found.cost)));
         }
-        text += "   ratio   target\n";
-        for op in &OPERATIONS {
-            text += &row(record, kernels, buffer, op, targets).unwrap_or_default();
-        }
+        line += &format!(
+            " {:>7} {:>8} {:>8}   {}",
+            ratio(row),
+            bound(row),
+            times(row),
+            target(row)
+        );
+        text += line.trim_end();
         text.push('\n');
     }
     text
 }
 
-/// "shmem 64..256 MiB": what the slope is taken between.
-fn heading(record: &Record, kernels: &[&str], buffer: &str) -> String {
-    let sizes = kernels
-        .iter()
-        .map(|kernel| record.sizes(kernel, buffer))
-        .find(|sizes| !sizes.is_empty())
-        .unwrap_or_default();
-    match sizes[..] {
-        [.., small, large] => format!("{buffer} {small}..{large} MiB"),
-        [only] => format!("{buffer} {only} MiB"),
-        [] => format!("{buffer} NOT RUN"),
+/// For the README.
+fn markdown(heading: &str, kernels: &[&str], rows: &[Row]) -> String {
+    let mut text = format!("| {heading} |");
+    for kernel in kernels {
+        text += &format!(" {kernel} |");
     }
+    text += " ratio | bound | times | target |\n|---|";
+    text += &"---:|".repeat(kernels.len() + 3);
+    text += "---|\n";
+    for row in rows {
+        text += &format!("| {} |", label(row));
+        for found in &row.figures {
+            text += &format!(" {} |", cost(found.map(|found| found.cost)));
+        }
+        text += &format!(
+            " {} | {} | {} | {} |\n",
+            ratio(row),
+            bound(row),
+            times(row),
+            target(row)
+        );
+    }
+    text
 }
 
-fn row(
-    record: &Record,
-    kernels: &[&str],
-    buffer: &str,
-    op: &Operation,
-    targets: &Targets,
-) -> Option<String> {
-    let figures: Vec<_> = kernels
-        .iter()
-        .map(|kernel| figure(record, kernel, buffer, op))
-        .collect();
-    if figures.iter().all(Option::is_none) {
-        return None;
+/// For a cover letter: no more than 72 columns, and nothing but what two kernels differ in.
+fn narrow(heading: &str, kernels: &[&str], rows: &[Row]) -> String {
+    let mut text = format!("{heading:21}");
+    for kernel in kernels {
+        text += &format!(" {kernel:>9}");
     }
-    let mut text = format!("  {:20}", label(op));
-    for found in &figures {
-        let cost = found.map_or("-".to_owned(), |found| number(found.cost));
-        let fixed = found
-            .and_then(|found| found.fixed)
-            .map_or(String::new(), |fixed| format!("{fixed:.0}"));
-        text += &format!(" {cost:>11} {fixed:>10}");
-    }
-    let first = figures.first().copied().flatten();
-    let last = figures.last().copied().flatten();
-    let ratio = match (first, last) {
-        (Some(first), Some(last)) if first.cost.abs() >= 0.01 => {
-            format!("{:.2}", last.cost / first.cost)
+    text += "  ratio   bound\n";
+    for row in rows.iter().filter(|row| row.operation != "runs") {
+        let mut line = format!("  {:19}", label(row).replace("/sg entry", "/entry"));
+        for found in &row.figures {
+            line += &format!(" {:>9}", cost(found.map(|found| found.cost)));
         }
-        _ => String::new(),
-    };
-    text += &format!(" {ratio:>7}");
-    let limit = kernels
-        .last()
-        .filter(|kernel| kernel.ends_with("+rust") && op.unit != Unit::Piece)
-        .and_then(|_| targets.limit(buffer, op.name));
-    if let (Some(limit), Some(last)) = (limit, last) {
-        let verdict = if last.cost <= limit { "met" } else { "MISSED" };
-        text += &format!("   {limit} {verdict}");
+        line += &format!(" {:>6} {:>7}", ratio(row), bound(row));
+        text += line.trim_end();
+        text.push('\n');
     }
-    Some(text.trim_end().to_owned() + "\n")
+    text
+}
+
+fn label(row: &Row) -> String {
+    format!("{} {}", row.operation, row.unit)
+}
+
+fn cost(cost: Option<f64>) -> String {
+    cost.map_or("-".to_owned(), number)
+}
+
+fn ratio(row: &Row) -> String {
+    row.ratio
+        .map_or(String::new(), |ratio| format!("{ratio:.2}"))
+}
+
+fn bound(row: &Row) -> String {
+    row.bound.map_or(String::new(), |bound| {
+        // Two digits of what is small, and no zeroes behind what is whole.
+        let text = format!("{bound:.*}", if bound < 0.1 { 3 } else { 2 });
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    })
+}
+
+fn times(row: &Row) -> String {
+    row.distance
+        .map_or(String::new(), |times| format!("{times:.1}"))
+}
+
+fn target(row: &Row) -> String {
+    row.target.map_or(String::new(), |target| {
+        format!("{target} {}", if row.met { "met" } else { "MISSED" })
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::tests::record;
     use super::*;
 
-    fn record() -> Record {
-        let mut record = Record::default();
-        for (kernel, cost, touch) in [("base+c", 265, 20_000_000), ("tip+rust", 106, 41_347)] {
-            let count = |mib: i64| mib * 256 * cost + 5000;
-            let text = format!(
-                "bench: shmem 64 create {}\nbench: shmem 256 create {}\n\
-                 bench: shmem 256 first_touch {touch}\nbench: end\n",
-                count(64),
-                count(256)
-            );
-            record.add(kernel, &text).unwrap();
-        }
-        record
+    const KERNELS: [&str; 2] = ["base+c", "tip+rust"];
+
+    fn table(form: BenchForm) -> String {
+        render(form, &record(), &KERNELS, &["shmem"], &Limits::load())
     }
 
     #[test]
     fn a_table() {
-        let targets = Targets::load();
-        let text = render(&record(), &["base+c", "tip+rust"], &["shmem"], &targets);
         let expected = "\
-shmem 64..256 MiB           base+c      fixed    tip+rust      fixed   ratio   target
-  create /page               265.0       5000       106.0       5000    0.40   120 met
-  first_touch whole       20000000                  41347               0.00   60000 met
+shmem 64..256 MiB           base+c      fixed    tip+rust      fixed   ratio    bound    times   target
+  create /page               265.0       5000       106.0       5000    0.40       12      8.8   120 met
+  first_touch whole       20000000                  41347               0.00      596     69.4   60000 met
 
 ";
-        assert_eq!(text, expected);
+        assert_eq!(table(BenchForm::Text), expected);
+    }
+
+    #[test]
+    fn a_table_of_markdown() {
+        let expected = "\
+| shmem 64..256 MiB | base+c | tip+rust | ratio | bound | times | target |
+|---|---:|---:|---:|---:|---:|---|
+| create /page | 265.0 | 106.0 | 0.40 | 12 | 8.8 | 120 met |
+| first_touch whole | 20000000 | 41347 | 0.00 | 596 | 69.4 | 60000 met |
+
+";
+        assert_eq!(table(BenchForm::Md), expected);
+    }
+
+    #[test]
+    fn a_table_for_a_mail() {
+        let expected = "\
+shmem 64..256 MiB        base+c  tip+rust  ratio   bound
+  create /page            265.0     106.0   0.40      12
+  first_touch whole    20000000     41347   0.00     596
+
+";
+        assert_eq!(table(BenchForm::Mail), expected);
+        let three = ["base+c", "tip+c", "tip+rust"];
+        let text = render(
+            BenchForm::Mail,
+            &record(),
+            &three,
+            &["shmem"],
+            &Limits::load(),
+        );
+        assert!(text.lines().all(|line| line.len() <= 72), "{text}");
+    }
+
+    #[test]
+    fn bounds_have_as_many_digits_as_they_need() {
+        let limits = Limits::load();
+        let bounds: Vec<String> = rows(&record(), &KERNELS, "shmem", &limits)
+            .into_iter()
+            .zip([12.0, 0.0234])
+            .map(|(row, least)| {
+                bound(&Row {
+                    bound: Some(least),
+                    ..row
+                })
+            })
+            .collect();
+        assert_eq!(bounds, ["12", "0.023"]);
     }
 
     #[test]
     fn a_target_that_is_missed_shows() {
-        let targets = Targets::load();
         let mut record = record();
         let text = "bench: shmem 256 first_touch 60001\nbench: end\n";
         record.add("tip+rust", text).unwrap();
-        let text = render(&record, &["base+c", "tip+rust"], &["shmem"], &targets);
+        let show = |kernels| {
+            render(
+                BenchForm::Text,
+                &record,
+                kernels,
+                &["shmem"],
+                &Limits::load(),
+            )
+        };
+        let text = show(&KERNELS);
         assert!(
             text.contains("120 met") && text.contains("60000 MISSED"),
             "{text}"
         );
         // The C driver has no targets.
-        let text = render(&record, &["base+c"], &["shmem"], &targets);
+        let text = show(&KERNELS[..1]);
         assert!(!text.contains("met") && !text.contains("MISSED"), "{text}");
-    }
-
-    #[test]
-    fn numbers() {
-        assert_eq!(number(0.284), "0.28");
-        assert_eq!(number(264.91), "264.9");
-        assert_eq!(number(20_000_000.0), "20000000");
-    }
-
-    #[test]
-    fn a_buffer_that_was_not_run_says_so() {
-        let targets = Targets::load();
-        let text = render(&Record::default(), &["base+c"], &["thp"], &targets);
-        assert!(text.starts_with("thp NOT RUN"));
     }
 }
