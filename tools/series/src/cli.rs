@@ -259,6 +259,12 @@ pub struct BenchArgs {
     /// These kernels only: base+c, tip+c, tip+rust
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub kernel: Vec<String>,
+    /// Instead of costs, the longest time that each operation keeps interrupts or preemption off; needs kernels of its own
+    #[arg(long, conflicts_with_all = ["check", "update", "profile", "from"])]
+    pub latency: bool,
+    /// Ratios of time between the first and the last kernel, booted in turn, where an accelerator works
+    #[arg(long, conflicts_with_all = ["check", "update", "profile", "from", "latency"])]
+    pub wall: bool,
     /// Where to write bench.json and the pictures [default: in the cache]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

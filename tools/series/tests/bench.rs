@@ -118,8 +118,10 @@ fn the_gate_compares_with_what_is_recorded() {
 fn what_cannot_go_together_is_refused() {
     let toy = Toy::with_stack();
     for arguments in [
-        &["--from", "x", "--update"][..],
-        &["--from", "x", "--profile", "create/shmem"],
+        &["--wall", "--check"][..],
+        &["--latency", "--update"],
+        &["--from", "x", "--update"],
+        &["--wall", "--latency"],
     ] {
         let ran = toy.run(&[&["bench"], arguments].concat());
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);

@@ -31,6 +31,17 @@ pub struct Job<'a> {
     pub only: Option<&'a str>,
     /// As QEMU takes it after -plugin.
     pub plugin: Option<&'a str>,
+    pub what: What,
+}
+
+/// What the guest measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Instructions,
+    /// The longest time without interrupts or preemption, in instructions.
+    Latency,
+    /// Ticks of a clock, under KVM.
+    Time,
 }
 
 impl Job<'_> {
@@ -57,6 +68,9 @@ impl Job<'_> {
         );
         if let Some(only) = self.only {
             text += &format!(" bench_only={only}");
+        }
+        if self.what == What::Latency {
+            text += " bench_latency=1";
         }
         if self.buffer == "hugetlb-1g" {
             // Later, memory has no room for them any more.
@@ -87,8 +101,11 @@ impl Job<'_> {
             initrd: &initrd,
             append: &self.append(),
             memory: &self.memory(),
-            accel: Accel::Tcg,
-            icount: true,
+            accel: match self.what {
+                What::Time => Accel::Kvm,
+                What::Instructions | What::Latency => Accel::Tcg,
+            },
+            icount: self.what != What::Time,
             timeout: TIMEOUT,
             logs: &logs,
             interactive: false,

@@ -8,6 +8,7 @@ mod drawing;
 mod figures;
 mod gate;
 mod guest;
+mod latency;
 mod limits;
 mod picture;
 mod profile;
@@ -15,6 +16,7 @@ mod record;
 mod rows;
 mod source;
 mod table;
+mod wall;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,12 +26,13 @@ use serde::Serialize;
 use crate::cli::{BenchArgs, Driver};
 use crate::context::Context;
 use crate::error::{At, Error, Outcome, Result};
+use crate::kernel::accel::{self, Accel};
 use crate::kernel::build::{self, Kernel, Source};
 use crate::kernel::kconfig::Lane;
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
 
-use guest::Job;
+use guest::{Job, What};
 use limits::Limits;
 use record::Record;
 
@@ -72,12 +75,22 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
     if let Some(what) = &args.profile {
         return show_profile(&bench, &kernels, what, &sizes);
     }
+    if args.wall {
+        return show_ratios(&bench, &kernels, &buffers, &sizes);
+    }
     let dir = match &args.out {
         Some(dir) => dir.clone(),
         None => ctx.cache.dir("bench")?,
     };
+    if args.latency {
+        let record = bench.count(What::Latency, &kernels, &buffers, &sizes)?;
+        print!("{}", latency::render(&record, &kernels, &buffers));
+        record.write(&latency::file(&dir))?;
+        println!("latencies: {}", latency::file(&dir).display());
+        return Ok(Outcome::Clean);
+    }
 
-    let record = bench.count(&kernels, &buffers, &sizes)?;
+    let record = bench.count(What::Instructions, &kernels, &buffers, &sizes)?;
     print!(
         "{}",
         table::render(args.form, &record, &kernels, &buffers, &Limits::load())
@@ -101,38 +114,64 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn kernel(&self, name: &str) -> Result<Kernel> {
+    fn kernel(&self, name: &str, what: What) -> Result<Kernel> {
         let (source, driver) = match name {
             "base+c" => (Source::base(self.stack), Driver::C),
             "tip+c" => (Source::tip(self.stack), Driver::C),
             _ => (Source::tip(self.stack), Driver::Rust),
         };
+        let lane = match what {
+            What::Latency => Lane::Latency,
+            What::Instructions | What::Time => Lane::Bench,
+        };
         let source = source::with_helper(&self.stack.base.git(), &source)?;
-        build::kernel(self.ctx, self.toolchain, &source, driver, Lane::Bench)
+        build::kernel(self.ctx, self.toolchain, &source, driver, lane)
     }
 
     /// Boots each kernel once for each buffer.
-    fn count(&self, kernels: &[&str], buffers: &[&str], sizes: &[u32]) -> Result<Record> {
+    fn count(
+        &self,
+        what: What,
+        kernels: &[&str],
+        buffers: &[&str],
+        sizes: &[u32],
+    ) -> Result<Record> {
         let mut record = Record::default();
         for name in kernels {
-            let kernel = self.kernel(name)?;
-            for buffer in buffers {
-                let sizes = sizes_of(buffer, sizes);
-                if sizes.is_empty() {
-                    continue;
-                }
-                let job = Job {
-                    kernel_name: name,
-                    kernel: &kernel,
-                    buffer,
-                    sizes: &sizes,
-                    only: None,
-                    plugin: None,
-                };
-                record.add(name, &job.run(self.ctx, self.toolchain)?)?;
-            }
+            let kernel = self.kernel(name, what)?;
+            self.boot(what, name, &kernel, buffers, sizes, (name, &mut record))?;
         }
         Ok(record)
+    }
+
+    /// Boots a kernel once for each buffer, and adds what it said to a record, under this name.
+    fn boot(
+        &self,
+        what: What,
+        kernel_name: &str,
+        kernel: &Kernel,
+        buffers: &[&str],
+        sizes: &[u32],
+        (name, record): (&str, &mut Record),
+    ) -> Result<()> {
+        for buffer in buffers {
+            let sizes = sizes_of(buffer, sizes);
+            // Where the tracers watch a process that is being killed, they do not say whom they watched.
+            if sizes.is_empty() || (what == What::Latency && *buffer == "killed") {
+                continue;
+            }
+            let job = Job {
+                kernel_name,
+                kernel,
+                buffer,
+                sizes: &sizes,
+                only: None,
+                plugin: None,
+                what,
+            };
+            record.add(name, &job.run(self.ctx, self.toolchain)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -274,10 +313,49 @@ fn show_profile(bench: &Bench<'_>, kernels: &[&str], what: &str, sizes: &[u32]) 
         mib: sizes_of(buffer, sizes).last().copied().unwrap_or(1024),
     };
     for name in kernels {
-        let kernel = bench.kernel(name)?;
+        let kernel = bench.kernel(name, What::Instructions)?;
         let text = profile::profile(bench.ctx, bench.toolchain, name, &kernel, &wanted)?;
         println!("{name}: {text}");
     }
+    Ok(Outcome::Clean)
+}
+
+/// Time of the last kernel as a part of that of the first, from boots in turn.
+fn show_ratios(
+    bench: &Bench<'_>,
+    kernels: &[&str],
+    buffers: &[&str],
+    sizes: &[u32],
+) -> Result<Outcome> {
+    let [first, .., last] = kernels else {
+        return Err(
+            Error::config("--wall", "a ratio is one of two kernels").mend("leave out --kernel")
+        );
+    };
+    let images =
+        [*first, *last].map(|name| bench.kernel(name, What::Time).map(|kernel| (name, kernel)));
+    let [first, last] = images;
+    let (first, last) = (first?, last?);
+    if accel::choose(bench.ctx, bench.toolchain, &last.1)? != Accel::Kvm {
+        println!(
+            "wall time: NOT RUN, no accelerator works here; what TCG takes says nothing of a CPU"
+        );
+        return Ok(Outcome::NotRun);
+    }
+    let mut pairs = Vec::new();
+    for _ in 0..wall::ROUNDS {
+        let boot = |(name, kernel): &(&str, Kernel)| {
+            let mut record = Record::default();
+            let to = ("wall", &mut record);
+            bench.boot(What::Time, name, kernel, buffers, sizes, to)?;
+            Ok(record)
+        };
+        pairs.push(wall::Pair {
+            first: boot(&first)?,
+            last: boot(&last)?,
+        });
+    }
+    print!("{}", wall::render(&pairs, (first.0, last.0), buffers));
     Ok(Outcome::Clean)
 }
 

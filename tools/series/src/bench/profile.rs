@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::guest::{self, Job};
+use super::guest::{self, Job, What};
 use crate::context::Context;
 use crate::error::{At, Error, Result};
 use crate::kernel::build::Kernel;
@@ -45,6 +45,7 @@ pub fn profile(
         sizes: &[wanted.mib],
         only: Some(wanted.operation),
         plugin: Some(&argument),
+        what: What::Instructions,
     };
     let logs = job.logs(ctx)?;
     let blocks = logs.join("blocks");

@@ -13,6 +13,7 @@ const RUST: &str = include_str!("../../data/config/rust.config");
 const DEBUG: &str = include_str!("../../data/config/debug.config");
 const DEBUG_RUST: &str = include_str!("../../data/config/debug-rust.config");
 const BENCH: &str = include_str!("../../data/config/bench.config");
+const LATENCY: &str = include_str!("../../data/config/latency.config");
 
 /// Symbols that come with a patch, and where they are declared.
 const FROM_PATCHES: [(&str, &str); 5] = [
@@ -30,6 +31,8 @@ pub enum Lane {
     Debug,
     /// For figures: nothing in it checks, injects or tests.
     Bench,
+    /// As `Bench`, with tracers: for the time without interrupts or preemption.
+    Latency,
 }
 
 impl Lane {
@@ -38,6 +41,7 @@ impl Lane {
             None | Some("primary") => Ok(Lane::Primary),
             Some("debug") => Ok(Lane::Debug),
             Some("bench") => Ok(Lane::Bench),
+            Some("latency") => Ok(Lane::Latency),
             Some(other) => Err(
                 Error::config(format!("--lane {other}"), "there is no such lane")
                     .mend("--lane primary")
@@ -52,6 +56,7 @@ impl Lane {
             Lane::Primary => "primary",
             Lane::Debug => "debug",
             Lane::Bench => "bench",
+            Lane::Latency => "latency",
         }
     }
 }
@@ -68,8 +73,11 @@ pub fn wishes(driver: Driver, lane: Lane) -> String {
             text += DEBUG_RUST;
         }
     }
-    if lane == Lane::Bench {
+    if matches!(lane, Lane::Bench | Lane::Latency) {
         text = without(&text, BENCH) + BENCH;
+    }
+    if lane == Lane::Latency {
+        text += LATENCY;
     }
     text
 }
@@ -166,6 +174,9 @@ mod tests {
             assert!(!text.contains(gone), "{gone}");
         }
         assert!(text.contains("CONFIG_GUP_TEST=y") && text.contains("CONFIG_UDMABUF_RUST=y"));
+        assert!(!text.contains("TRACER=y"));
+        let traced = wishes(Driver::Rust, Lane::Latency);
+        assert!(traced.starts_with(&text) && traced.contains("CONFIG_IRQSOFF_TRACER=y"));
     }
 
     #[test]
