@@ -273,6 +273,35 @@ struct Kept<'a> {
     figures: Vec<rows::Entry>,
 }
 
+/// What `test` compares: as much as a minute or two can tell.
+const GATE_KERNEL: &str = "tip+rust";
+const GATE_BUFFERS: [&str; 3] = ["shmem", "list", "thp"];
+const GATE_SIZES: [u32; 2] = [16, 64];
+
+/// The tip's Rust driver against the recorded counts; nothing where none are recorded.
+pub fn gate(ctx: &Context, toolchain: &Toolchain, stack: &Stack) -> Option<Result<()>> {
+    let baseline = baseline(ctx);
+    baseline.exists().then(|| {
+        let recorded = Record::read(&baseline)?;
+        let bench = Bench {
+            ctx,
+            toolchain,
+            stack,
+        };
+        let now = bench.count(
+            What::Instructions,
+            &[GATE_KERNEL],
+            &GATE_BUFFERS,
+            &GATE_SIZES,
+        )?;
+        match judge(&recorded, &now, &[GATE_KERNEL], &GATE_BUFFERS, &GATE_SIZES) {
+            Outcome::Clean => Ok(()),
+            _ => Err(Error::finding("bench", "costs more than what is recorded")
+                .mend("cargo series bench --update, and say why in the commit")),
+        }
+    })
+}
+
 fn judge(
     recorded: &Record,
     now: &Record,

@@ -12,6 +12,7 @@ use super::ktap::Verdict;
 use super::same;
 use super::tally::Tally;
 use super::{GuestTest, table};
+use crate::bench;
 use crate::check;
 use crate::cli::{BootArgs, CheckArgs, Cli, Driver, TestArgs};
 use crate::context::Context;
@@ -68,6 +69,9 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
             }
             let base = session.side_by_side(args.quick)?;
             session.layouts(args.quick);
+            if !args.quick {
+                session.costs();
+            }
             if args.full {
                 session.debug_lane(base.as_ref());
             }
@@ -411,6 +415,17 @@ impl Session<'_> {
                     self.require_all(&run);
                 }
             }
+        }
+    }
+
+    /// What operations cost in instructions, where that was recorded.
+    fn costs(&mut self) {
+        if !self.in_time("bench") {
+            return;
+        }
+        if let Some(result) = bench::gate(self.ctx, &self.toolchain, &self.stack) {
+            self.tally
+                .result("bench: tip+rust costs what is recorded", &result);
         }
     }
 
