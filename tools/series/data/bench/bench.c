@@ -219,8 +219,9 @@ static int make_memfd(void)
 		die("memfd");
 	if (!buffer->hole && buffer->folio != LARGE_FOLIO)
 		unmap(map(fd, MAP_POPULATE));
-	/* Or khugepaged would make huge pages of what is mapped from now on. */
-	put(setting, "never");
+	/* Or khugepaged would make huge pages of what is mapped from now on. Huge pages would be mapped one by one. */
+	if (buffer->folio == LARGE_FOLIO)
+		put(setting, "never");
 	return fd;
 }
 

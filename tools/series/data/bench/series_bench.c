@@ -159,12 +159,17 @@ static struct miscdevice bench_device = {
 	.fops = &bench_fops,
 };
 
+static struct device_dma_parameters bench_parameters;
+
+/* A device as a GPU is one: it reaches all memory, in segments of any size. */
 static int __init bench_init(void)
 {
 	int ret = misc_register(&bench_device);
 
 	if (ret)
 		return ret;
+	bench_device.this_device->dma_parms = &bench_parameters;
+	dma_set_max_seg_size(bench_device.this_device, UINT_MAX);
 	return dma_coerce_mask_and_coherent(bench_device.this_device, DMA_BIT_MASK(64));
 }
 device_initcall(bench_init);

@@ -109,7 +109,7 @@ mod tests {
             .filter(|name| !["holes", "killed"].contains(name))
         {
             for op in &OPERATIONS {
-                let by_contiguity = ["first_sync", "attach", "runs", "killed"];
+                let by_contiguity = ["attach", "runs", "killed"];
                 assert_eq!(
                     limits.bound(buffer, op).is_some(),
                     !by_contiguity.contains(&op.key().as_str()),

@@ -23,7 +23,11 @@ pub fn render(
         .iter()
         .map(|buffer| {
             let heading = heading(record, kernels, buffer);
-            block(&heading, kernels, &rows(record, kernels, buffer, limits)) + "\n"
+            let rows = rows(record, kernels, buffer, limits);
+            if rows.is_empty() {
+                return heading + "\n\n";
+            }
+            block(&heading, kernels, &rows) + "\n"
         })
         .collect()
 }
@@ -184,6 +188,18 @@ shmem 64..256 MiB        base+c  tip+rust  ratio   bound
             &Limits::load(),
         );
         assert!(text.lines().all(|line| line.len() <= 72), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_run_has_no_columns() {
+        let text = render(
+            BenchForm::Md,
+            &record(),
+            &KERNELS,
+            &["thp"],
+            &Limits::load(),
+        );
+        assert_eq!(text, "thp NOT RUN\n\n");
     }
 
     #[test]
