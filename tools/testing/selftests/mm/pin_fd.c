@@ -1309,6 +1309,9 @@ static bool populate_in_zone_movable(FIXTURE_DATA(pin_fd) * self,
 	}
 	if (!populate(self))
 		return false;
+	/* Gigantic pages have nowhere else to go. */
+	close(self->hog);
+	self->hog = -1;
 	self->map = mmap(NULL, self->size, PROT_READ, MAP_SHARED, self->fd, 0);
 	return self->map != MAP_FAILED;
 }
