@@ -675,10 +675,10 @@ static void fake_kill_at_2(struct fake *fake, pgoff_t index)
 {
 	if (index != 2)
 		return;
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&unrcu_pointer(current->sighand)->siglock);
 	sigaddset(&current->pending.signal, SIGKILL);
 	set_tsk_thread_flag(current, TIF_SIGPENDING);
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&unrcu_pointer(current->sighand)->siglock);
 }
 
 static void pin_fd_killed(struct kunit *test)

@@ -48,6 +48,24 @@ use core::{
 /// concurrently, except that those with a [`Locked`] are serialised for each buffer.
 ///
 /// All operations may sleep.
+///
+/// As importers are other tasks, and as the last of them can outlive the one that exported the
+/// buffer, the data must be `Send`, `Sync` and borrow nothing. What is not does not compile:
+///
+/// ```ignore,compile_fail,E0277
+/// # use core::cell::Cell;
+/// # use kernel::{dma_buf::{Attachment, Exporter, Locked, Mapped}, prelude::*};
+/// struct Counter(Cell<usize>);
+///
+/// #[vtable]
+/// impl Exporter for Counter {
+///     // Error: `Cell<usize>` cannot be shared between threads safely.
+///     fn map<'a>(&self, _: &Locked<'_>, _: &Attachment<'a>) -> Result<Mapped<'a>> {
+///         self.0.set(self.0.get() + 1);
+///         Err(EINVAL)
+///     }
+/// }
+/// ```
 #[vtable]
 pub trait Exporter: Send + Sync + Sized + 'static {
     /// Maps the buffer for an importer, with [`Attachment::map`].
@@ -112,6 +130,30 @@ struct Inner<T> {
 }
 
 /// Proof that the current task holds the reservation lock of a buffer that is exported from Rust.
+///
+/// It belongs to that task. Handing it to another one does not compile:
+///
+/// ```ignore,compile_fail,E0277
+/// # use kernel::dma_buf::Locked;
+/// fn to_another_task(_: impl Send) {}
+///
+/// fn give_away(lock: &Locked<'_>) {
+///     // Error: it cannot be shared between threads safely.
+///     to_another_task(lock);
+/// }
+/// ```
+///
+/// Nor can it be kept after the call that got it:
+///
+/// ```ignore,compile_fail,E0521
+/// # use kernel::{dma_buf::Locked, sync::Arc};
+/// fn keep<T: 'static>(_: T) {}
+///
+/// fn lock_for_ever(lock: &Locked<'_>) {
+///     // Error: borrowed data escapes.
+///     keep(lock);
+/// }
+/// ```
 ///
 /// # Invariants
 ///

@@ -339,7 +339,15 @@ impl<'a> Iterator for Runs<'a> {
 /// A page that is kept pinned for `'a`.
 ///
 /// This is not a [`Page`], which is owned and of order 0: a pinned page can be any page of a
-/// folio.
+/// folio. There is no way from one to the other:
+///
+/// ```ignore,compile_fail,E0277
+/// # use kernel::{mm::pin::PinnedPage, page::Page};
+/// fn page_of<'a>(page: PinnedPage<'a>) -> &'a Page {
+///     // Error: nothing converts it.
+///     page.into()
+/// }
+/// ```
 ///
 /// # Invariants
 ///

@@ -17,7 +17,15 @@ use core::ptr::NonNull;
 ///
 /// The mapping owns a share of the pages: they stay pinned for as long as it exists. What is in
 /// the pages can be changed by user space and by devices at any time, so there is no way to get a
-/// reference to it.
+/// reference to it:
+///
+/// ```ignore,compile_fail,E0608
+/// # use kernel::mm::vmap::PinnedVmap;
+/// fn first_byte(map: &PinnedVmap) -> u8 {
+///     // Error: it cannot be indexed.
+///     map[0]
+/// }
+/// ```
 ///
 /// # Invariants
 ///

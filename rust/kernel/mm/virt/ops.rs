@@ -63,20 +63,34 @@ pub trait VmOps: Sync + Sized + 'static {
     /// inserted are those that `self` keeps. A page that could go away before the mapping does not
     /// compile:
     ///
-    /// ```ignore,compile_fail
+    /// ```ignore,compile_fail,E0597
     /// # use kernel::mm::{pin::PinnedRanges, virt::ops::{FaultError, VmFault, VmOps}};
-    /// # use kernel::sync::Mutex;
-    /// struct Data(Mutex<PinnedRanges>);
+    /// # use kernel::{prelude::*, sync::Mutex};
+    /// #[pin_data]
+    /// struct Data {
+    ///     #[pin]
+    ///     pages: Mutex<PinnedRanges>,
+    /// }
     ///
     /// #[vtable]
     /// impl VmOps for Data {
     ///     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
-    ///         let pages = self.0.lock();
+    ///         let pages = self.pages.lock();
     ///         let page = pages.get(vmf.pgoff()).ok_or(FaultError::Sigbus)?;
     ///
     ///         // Error: `pages` does not live long enough.
     ///         vmf.insert_pages(vmf.address(), [page])
     ///     }
+    /// }
+    /// ```
+    ///
+    /// Nor does a page of some other lifetime, as `'vma` can be made neither longer nor shorter:
+    ///
+    /// ```ignore,compile_fail,E0621
+    /// # use kernel::mm::{pin::PinnedPage, virt::ops::{FaultError, VmFault}};
+    /// fn insert<'a>(vmf: &VmFault<'a>, page: PinnedPage<'_>) -> Result<(), FaultError> {
+    ///     // Error: the page must live for `'a`.
+    ///     vmf.insert_pages(vmf.address(), [page])
     /// }
     /// ```
     ///
