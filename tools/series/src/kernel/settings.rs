@@ -315,9 +315,7 @@ mod tests {
     fn what_takes_too_long_is_not_run_with_debug_options() {
         let mut long = GuestTest::plain("iommufd", 1);
         long.not_in_debug = true;
-        let settings = Settings {
-            tests: vec![long, GuestTest::plain("udmabuf", 1)],
-        };
+        let settings = of(vec![long, GuestTest::plain("udmabuf", 1)]);
         let names: Vec<String> = settings.in_debug().into_iter().map(|t| t.name).collect();
         assert_eq!(names, ["udmabuf"]);
     }
