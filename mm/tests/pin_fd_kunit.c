@@ -740,19 +740,30 @@ static void fake_expect_range(struct fake *fake, unsigned int i,
 	KUNIT_EXPECT_EQ(test, fake->ranges[i].len, len * PAGE_SIZE);
 }
 
-static void pin_fd_large_folios(struct kunit *test)
+/* A file of folios of 1, 1, 2, 4 and 8 pages. */
+static struct fake *fake_create_large(struct kunit *test,
+				      const struct file_operations *fops)
 {
-	struct fake *fake = fake_create(test, &fake_fops, O_RDWR, 2);
-	struct folio *two, *four, *eight;
+	struct fake *fake = fake_create(test, fops, O_RDWR, 2);
 
-	two = fake_add_folio(fake, 2, 1);
-	four = fake_add_folio(fake, 4, 2);
-	eight = fake_add_folio(fake, 8, 3);
+	fake_add_folio(fake, 2, 1);
+	fake_add_folio(fake, 4, 2);
+	fake_add_folio(fake, 8, 3);
+	return fake;
+}
+
+/* They are pinned whole, when the file is asked @nr_get times, and in part. */
+static void fake_pin_large(struct fake *fake, unsigned int nr_get)
+{
+	struct folio *two = fake->folios[2];
+	struct folio *four = fake->folios[4];
+	struct folio *eight = fake->folios[8];
+	struct kunit *test = fake->test;
 
 	/* As they are. */
 	KUNIT_EXPECT_EQ(test, fake_pin(fake, 0, 16, 0), 16 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, fake->nr_ranges, 5);
-	KUNIT_EXPECT_EQ(test, fake->nr_get, 5);
+	KUNIT_EXPECT_EQ(test, fake->nr_get, nr_get);
 	fake_expect_range(fake, 2, two, 0, 2);
 	fake_expect_range(fake, 3, four, 0, 4);
 	fake_expect_range(fake, 4, eight, 0, 8);
@@ -773,7 +784,13 @@ static void pin_fd_large_folios(struct kunit *test)
 	fake_expect_range(fake, 0, eight, 2, 3);
 	fake_expect_cover(fake, 10, 3);
 	fake_unpin(fake);
+}
 
+static void pin_fd_large_folios(struct kunit *test)
+{
+	struct fake *fake = fake_create_large(test, &fake_fops);
+
+	fake_pin_large(fake, 5);
 	fake_expect_idle(fake);
 }
 
@@ -954,28 +971,14 @@ static void pin_fd_left_the_cache(struct kunit *test)
 /* What is in the page cache is pinned as what the file hands out is. */
 static void pin_fd_cached_large(struct kunit *test)
 {
-	struct fake *fake = fake_create(test, &fake_cached_fops, O_RDWR, 2);
-	struct folio *four, *eight;
+	struct fake *fake = fake_create_large(test, &fake_cached_fops);
 	unsigned int i;
 
-	fake_add_folio(fake, 2, 1);
-	four = fake_add_folio(fake, 4, 2);
-	eight = fake_add_folio(fake, 8, 3);
 	mapping_set_large_folios(fake->file->f_mapping);
 	for (i = 0; i < FAKE_PAGES; i += folio_nr_pages(fake->folios[i]))
 		fake_cache_folio(fake, i, true);
 
-	KUNIT_EXPECT_EQ(test, fake_pin(fake, 0, 16, 0), 16 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, fake->nr_ranges, 5);
-	fake_expect_cover(fake, 0, 16);
-	fake_unpin(fake);
-
-	/* Both ends cut. */
-	KUNIT_EXPECT_EQ(test, fake_pin(fake, 5, 6, 0), 6 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, fake->nr_ranges, 2);
-	fake_expect_range(fake, 0, four, 1, 3);
-	fake_expect_range(fake, 1, eight, 0, 3);
-	fake_unpin(fake);
+	fake_pin_large(fake, 0);
 
 	/* No more than there is room for. */
 	fake->ranges[2].folio = ERR_PTR(-EFAULT);

@@ -62,18 +62,6 @@ static size_t bad_pages(const uint64_t *p, size_t size, size_t page_size,
 	return bad;
 }
 
-static bool write_str(const char *path, const char *s)
-{
-	int fd = open(path, O_WRONLY);
-	ssize_t n;
-
-	if (fd < 0)
-		return false;
-	n = write(fd, s, strlen(s));
-	close(fd);
-	return n == (ssize_t)strlen(s);
-}
-
 FIXTURE(udmabuf_data)
 {
 	size_t page_size;

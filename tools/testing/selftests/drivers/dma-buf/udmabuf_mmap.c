@@ -77,13 +77,12 @@ static void read_choice(const char *path, char *word, size_t size)
 		fclose(f);
 }
 
-static bool write_text(const char *path, const char *text)
+static bool set_huge_pages(long nr)
 {
-	int fd = open(path, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	char text[32];
 
-	close(fd);
-	return ok;
+	snprintf(text, sizeof(text), "%ld", nr);
+	return write_str(NR_HUGE_PAGES, text);
 }
 
 /* Every page gets a number that no other page has. */
@@ -144,7 +143,7 @@ static bool is_huge(const char *p)
 
 FIXTURE_SETUP(udmabuf_mmap)
 {
-	char pages[32];
+	const long huge_pages = SIZE / HUGE_PAGE;
 
 	self->huge_pages = -1;
 	self->page = sysconf(_SC_PAGESIZE);
@@ -153,17 +152,16 @@ FIXTURE_SETUP(udmabuf_mmap)
 		SKIP(return, "cannot open " UDMABUF_DEV ": %s", strerror(errno));
 
 	if (variant->memfd_flags) {
-		snprintf(pages, sizeof(pages), "%lu", SIZE / HUGE_PAGE);
-		if (read_long(NR_HUGE_PAGES) < (long)(SIZE / HUGE_PAGE)) {
+		if (read_long(NR_HUGE_PAGES) < huge_pages) {
 			self->huge_pages = read_long(NR_HUGE_PAGES);
-			write_text(NR_HUGE_PAGES, pages);
+			set_huge_pages(huge_pages);
 		}
-		if (read_long(NR_HUGE_PAGES) < (long)(SIZE / HUGE_PAGE))
+		if (read_long(NR_HUGE_PAGES) < huge_pages)
 			SKIP(return, "no huge pages of 2 MiB");
 	}
 	if (variant->thp) {
 		read_choice(SHMEM_ENABLED, self->shmem, sizeof(self->shmem));
-		if (!*self->shmem || !write_text(SHMEM_ENABLED, "always"))
+		if (!*self->shmem || !write_str(SHMEM_ENABLED, "always"))
 			SKIP(return, "no huge pages of shmem");
 	}
 
@@ -191,13 +189,9 @@ FIXTURE_TEARDOWN(udmabuf_mmap)
 	close(self->memfd);
 	close(self->dev);
 	if (variant->thp && *self->shmem)
-		write_text(SHMEM_ENABLED, self->shmem);
-	if (self->huge_pages >= 0) {
-		char pages[32];
-
-		snprintf(pages, sizeof(pages), "%ld", self->huge_pages);
-		write_text(NR_HUGE_PAGES, pages);
-	}
+		write_str(SHMEM_ENABLED, self->shmem);
+	if (self->huge_pages >= 0)
+		set_huge_pages(self->huge_pages);
 }
 
 static char *map(FIXTURE_DATA(udmabuf_mmap) *self, size_t len, size_t offset)
