@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::figures::OPERATIONS;
+use super::figures::{OPERATIONS, Unit};
 use super::record::Record;
 
 /// A row for each operation, a column for each kernel: thousands of instructions at the largest size.
@@ -25,17 +25,15 @@ pub fn render(record: &Record, kernels: &[&str], buffers: &[&str]) -> String {
             text += &format!(" {kernel:>11}");
         }
         text.push('\n');
-        let mut last = "";
-        for op in &OPERATIONS {
+        // The same operation by piece took as long.
+        for op in OPERATIONS.iter().filter(|op| op.unit != Unit::Piece) {
             let found: Vec<Option<i64>> = kernels
                 .iter()
                 .map(|kernel| record.get(kernel, buffer, *largest, op.name))
                 .collect();
-            // Those that are counted by page and by piece.
-            if op.name == last || found.iter().all(Option::is_none) {
+            if found.iter().all(Option::is_none) {
                 continue;
             }
-            last = op.name;
             text += &format!("  {:20}", op.name);
             for off in found {
                 let off = off.map_or("-".to_owned(), |off| format!("{}k", off / 1000));

@@ -91,11 +91,12 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
     }
 
     let record = bench.count(What::Instructions, &kernels, &buffers, &sizes)?;
+    let limits = Limits::load();
     print!(
         "{}",
-        table::render(args.form, &record, &kernels, &buffers, &Limits::load())
+        table::render(args.form, &record, &kernels, &buffers, &limits)
     );
-    keep(&dir, &record, &kernels, &buffers)?;
+    keep(&dir, &record, &kernels, &buffers, &limits)?;
     if args.update {
         record.write(&baseline)?;
         println!("recorded in {}", baseline.display());
@@ -182,12 +183,13 @@ fn show(args: &BenchArgs, record: &Record, recorded: Option<&Record>) -> Result<
     kernels.retain(|kernel| BUFFERS.iter().any(|buffer| counted(kernel, buffer)));
     let mut buffers = chosen(&BUFFERS, &args.buffer, "--buffer")?;
     buffers.retain(|buffer| kernels.iter().any(|kernel| counted(kernel, buffer)));
+    let limits = Limits::load();
     print!(
         "{}",
-        table::render(args.form, record, &kernels, &buffers, &Limits::load())
+        table::render(args.form, record, &kernels, &buffers, &limits)
     );
     if let Some(dir) = &args.out {
-        keep(dir, record, &kernels, &buffers)?;
+        keep(dir, record, &kernels, &buffers, &limits)?;
     }
     let sizes = sizes(&args.sizes)?;
     Ok(match recorded {
@@ -242,12 +244,18 @@ fn sizes_of(buffer: &str, sizes: &[u32]) -> Vec<u32> {
 }
 
 /// Counts, figures and pictures as files.
-fn keep(dir: &Path, record: &Record, kernels: &[&str], buffers: &[&str]) -> Result<()> {
+fn keep(
+    dir: &Path,
+    record: &Record,
+    kernels: &[&str],
+    buffers: &[&str],
+    limits: &Limits,
+) -> Result<()> {
     std::fs::create_dir_all(dir).at(dir)?;
     let file = dir.join("bench.json");
     let kept = Kept {
         counts: &record.counts,
-        figures: rows::entries(record, kernels, buffers, &Limits::load()),
+        figures: rows::entries(record, kernels, buffers, limits),
     };
     let text = serde_json::to_string_pretty(&kept).expect("plain data");
     std::fs::write(&file, text + "\n").at(&file)?;
@@ -361,10 +369,8 @@ fn show_ratios(
             Error::config("--wall", "a ratio is one of two kernels").mend("leave out --kernel")
         );
     };
-    let images =
-        [*first, *last].map(|name| bench.kernel(name, What::Time).map(|kernel| (name, kernel)));
-    let [first, last] = images;
-    let (first, last) = (first?, last?);
+    let first = (*first, bench.kernel(first, What::Time)?);
+    let last = (*last, bench.kernel(last, What::Time)?);
     if accel::choose(bench.ctx, bench.toolchain, &last.1)? != Accel::Kvm {
         println!(
             "wall time: NOT RUN, no accelerator works here; what TCG takes says nothing of a CPU"

@@ -149,13 +149,12 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
         })?;
     }
     memory(&args.memory)?;
-    chosen(ctx, args)?;
+    let chosen = chosen(ctx, args, layout)?;
     let (toolchain, kernel) = selected(ctx, &args.image)?;
     if args.initrd.is_some() || args.shell {
         return interactive(ctx, &toolchain, &kernel, args);
     }
 
-    let chosen = chosen(ctx, args)?;
     let stack = stack::ensure(ctx)?;
     let name = column(args);
     let mut outcome = Outcome::Clean;
@@ -190,20 +189,14 @@ fn layout<'a>(ctx: &'a Context, args: &BootArgs) -> Result<Option<&'a Layout>> {
 }
 
 /// The tests that `--test` names; without it those that say by themselves whether a kernel is right.
-fn chosen(ctx: &Context, args: &BootArgs) -> Result<Vec<GuestTest>> {
+fn chosen(ctx: &Context, args: &BootArgs, layout: Option<&Layout>) -> Result<Vec<GuestTest>> {
     let settings = &ctx.config.kernel;
-    let in_layout = match layout(ctx, args)? {
-        // It was validated.
-        Some(layout) => settings.in_layout(layout).unwrap_or_default(),
-        None => Vec::new(),
-    };
+    let in_layout = layout.map(|layout| settings.in_layout(layout));
     if args.test.is_empty() {
-        return Ok(if args.guest.is_some() {
-            in_layout
-        } else if args.image.base {
-            settings.on_base()
-        } else {
-            settings.absolute()
+        return Ok(match in_layout {
+            Some(tests) => tests,
+            None if args.image.base => settings.on_base(),
+            None => settings.absolute(),
         });
     }
     let find = |name: &String| {
@@ -212,7 +205,7 @@ fn chosen(ctx: &Context, args: &BootArgs) -> Result<Vec<GuestTest>> {
             .iter()
             .map(|test| test.name.as_str())
             .collect();
-        let mut all = in_layout.iter().chain(&settings.tests);
+        let mut all = in_layout.iter().flatten().chain(&settings.tests);
         let found = all.find(|test| test.name == *name);
         found.cloned().ok_or_else(|| {
             Error::config(format!("--test {name}"), "there is no such test")

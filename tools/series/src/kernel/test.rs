@@ -402,8 +402,7 @@ impl Session<'_> {
             &[Driver::C, Driver::Rust]
         };
         for layout in &settings.guests {
-            // It was validated.
-            let tests = settings.in_layout(layout).unwrap_or_default();
+            let tests = settings.in_layout(layout);
             let args = boot::in_layout(&boot_args(), layout);
             for &driver in drivers {
                 let name = format!("tip+{} {}", build::driver_name(driver), layout.name);
