@@ -26,6 +26,15 @@ use crate::{
             PinFlags,
             PinnedRanges, //
         },
+        virt::{
+            ops::{
+                FaultError,
+                Operations,
+                VmFault,
+                VmOps, //
+            },
+            VmaNew, //
+        },
         vmap::PinnedVmap, //
     },
     page::{
@@ -38,6 +47,10 @@ use crate::{
     sync::{
         aref::ARef,
         Arc, //
+    },
+    uaccess::{
+        UserPtr,
+        UserSlice, //
     }, //
 };
 use core::ptr::NonNull;
@@ -140,6 +153,89 @@ fn shared_with(size: usize, flags: PinFlags) -> Result<(ARef<DmaBuf>, Arc<Pinned
     )?;
 
     Ok((buf, pages))
+}
+
+// The same on all architectures.
+const PROT_READ: usize = 0x1;
+const PROT_WRITE: usize = 0x2;
+const MAP_SHARED: usize = 0x1;
+const MAP_PRIVATE: usize = 0x2;
+
+/// What an exporter makes of a mapping into a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Area {
+    /// It shows page frames.
+    Pfnmap,
+    /// As above, and it can never be written.
+    ReadOnly,
+    /// Nothing: no page can be inserted.
+    Plain,
+}
+
+/// A buffer that can be mapped into a process.
+struct Shown {
+    pages: PinnedRanges,
+    area: Area,
+}
+
+#[vtable]
+impl Exporter for Shown {
+    fn map<'a>(&self, _: &Locked<'_>, _: &Attachment<'a>) -> Result<Mapped<'a>> {
+        Err(ENODEV)
+    }
+
+    fn mmap(&self, vma: &VmaNew) -> Result<Operations<Self>> {
+        if self.area != Area::Plain {
+            vma.set_pfnmap()?;
+        }
+        if self.area == Area::ReadOnly {
+            vma.try_clear_maywrite()?;
+        }
+        Ok(Operations::new())
+    }
+}
+
+#[vtable]
+impl VmOps for Shown {
+    fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
+        let page = self.pages.get(vmf.pgoff()).ok_or(FaultError::Sigbus)?;
+
+        vmf.insert_pages(vmf.address(), [page])
+    }
+}
+
+/// Whether pages that are pinned with `flags` can be read in the address space of the test.
+fn can_be_read(flags: PinFlags, area: Area, prot: usize, map: usize) -> Result<bool> {
+    let file = ShmemFile::new(SIZE)?;
+    let mut pages = PinnedRanges::new(flags);
+    pages.pin(file.file(), 0, 2 * PAGE_SIZE, GFP_KERNEL)?;
+    let buf = export(2 * PAGE_SIZE, Ok(Shown { pages, area }))?;
+
+    // SAFETY: A test is a thread of the kernel, which ends with it.
+    to_result(unsafe { bindings::kunit_attach_mm() })?;
+    // SAFETY: The buffer and its file are valid.
+    let addr = unsafe {
+        let file = (*buf.as_raw()).file;
+        bindings::vm_mmap(file, 0, 2 * PAGE_SIZE, prot, map, 0)
+    };
+    // CAST: The last page of the addresses is for errors, which are negative.
+    if addr > usize::MAX - PAGE_SIZE {
+        to_result(addr as c_int)?;
+    }
+
+    let second = UserPtr::from_addr(addr + PAGE_SIZE);
+    let value = UserSlice::new(second, 1).reader().read::<u8>();
+
+    // SAFETY: This is what was mapped above, and nobody uses it any more.
+    to_result(unsafe { bindings::vm_munmap(addr, 2 * PAGE_SIZE) })?;
+    match value {
+        Ok(value) => {
+            assert_eq!(value, 0);
+            Ok(true)
+        }
+        Err(EFAULT) => Ok(false),
+        Err(err) => Err(err),
+    }
 }
 
 /// Maps the buffer into the kernel and calls `f` with the address.
@@ -299,6 +395,33 @@ mod kunit {
         assert_eq!(map_error(&buf, DataDirection::FromDevice)?, Some(EACCES));
         assert_eq!(map_error(&buf, DataDirection::Bidirectional)?, Some(EACCES));
         assert_eq!(PinnedVmap::new(pages, GFP_KERNEL).err(), Some(EACCES));
+        Ok(())
+    }
+
+    #[test]
+    fn read_only_pages_are_not_mapped_where_they_can_be_written() -> Result {
+        let (write, read) = (PinFlag::Write.into(), PinFlags::default());
+        let writable = PROT_READ | PROT_WRITE;
+
+        assert!(can_be_read(write, Area::Pfnmap, writable, MAP_SHARED)?);
+        assert!(can_be_read(write, Area::Pfnmap, PROT_READ, MAP_SHARED)?);
+        assert!(!can_be_read(read, Area::Pfnmap, writable, MAP_SHARED)?);
+        // mprotect() could make it writable, unless the exporter forbids that.
+        assert!(!can_be_read(read, Area::Pfnmap, PROT_READ, MAP_SHARED)?);
+        assert!(can_be_read(read, Area::ReadOnly, PROT_READ, MAP_SHARED)?);
+        Ok(())
+    }
+
+    #[test]
+    fn pages_are_only_mapped_as_page_frames() -> Result {
+        let write = PinFlag::Write.into();
+        let writable = PROT_READ | PROT_WRITE;
+
+        assert!(!can_be_read(write, Area::Plain, writable, MAP_SHARED)?);
+        // A write would make a copy that nobody pinned.
+        let private = can_be_read(write, Area::Pfnmap, writable, MAP_PRIVATE);
+        assert_eq!(private, Err(EINVAL));
+        assert!(!can_be_read(write, Area::Plain, writable, MAP_PRIVATE)?);
         Ok(())
     }
 

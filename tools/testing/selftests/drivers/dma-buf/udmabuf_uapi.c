@@ -74,32 +74,6 @@ static struct udmabuf_create_list *alloc_list(int memfd, size_t page, __u32 coun
 	return l;
 }
 
-/*
- * Value of @name in /proc/vmstat, or -1. CPUs keep differences to themselves
- * until stat_refresh asks for them.
- */
-static long long read_vmstat(const char *name)
-{
-	long long val, ret = -1;
-	char key[64];
-	FILE *f;
-
-	f = fopen("/proc/sys/vm/stat_refresh", "w");
-	if (!f)
-		return -1;
-	fputs("1", f);
-	fclose(f);
-
-	f = fopen("/proc/vmstat", "r");
-	if (!f)
-		return -1;
-	while (fscanf(f, "%63s %lld", key, &val) == 2)
-		if (!strcmp(key, name))
-			ret = val;
-	fclose(f);
-	return ret;
-}
-
 static char *map(int fd, size_t size)
 {
 	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

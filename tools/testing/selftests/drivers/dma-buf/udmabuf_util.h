@@ -67,4 +67,32 @@ static inline bool write_str(const char *path, const char *s)
 	return n == (ssize_t)strlen(s);
 }
 
+/* What a file of proc says of @name, in a line of its own; -1 if nothing. */
+static inline long long read_counter(const char *path, const char *name)
+{
+	long long val, ret = -1;
+	char line[256], key[64];
+	FILE *f = fopen(path, "r");
+
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63s %lld", key, &val) == 2 &&
+		    !strcmp(key, name))
+			ret = val;
+	fclose(f);
+	return ret;
+}
+
+/*
+ * Value of @name in /proc/vmstat, or -1. CPUs keep differences to themselves
+ * until stat_refresh asks for them.
+ */
+static inline long long read_vmstat(const char *name)
+{
+	if (!write_str("/proc/sys/vm/stat_refresh", "1"))
+		return -1;
+	return read_counter("/proc/vmstat", name);
+}
+
 #endif /* UDMABUF_UTIL_H */

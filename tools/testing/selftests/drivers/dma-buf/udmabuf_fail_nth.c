@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Whatever allocation fails: the operation ends with ENOMEM, or does without
+ * it; no pin, huge page, reservation or fd is left behind, and no data is lost.
+ *
+ * Each operation is repeated, and the first allocation of it fails, then the
+ * second, and so on, until there are no more that could fail.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <linux/dma-buf.h>
+#include "kselftest_harness.h"
+#include "udmabuf_util.h"
+
+#define DEBUGFS		"/sys/kernel/debug"
+#define MAX_ALLOCATIONS	2000
+#define PIECES		3
+#define PAGES		64
+
+struct counts {
+	long long pins;
+	long long hugetlb_free;
+	long long hugetlb_reserved;
+	int fds;
+};
+
+static int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int nr = 0;
+
+	if (!dir)
+		return -1;
+	while (readdir(dir))
+		nr++;
+	closedir(dir);
+	return nr;
+}
+
+static struct counts count(void)
+{
+	return (struct counts){
+		.pins = read_vmstat("nr_foll_pin_acquired") -
+			read_vmstat("nr_foll_pin_released"),
+		.hugetlb_free = read_counter("/proc/meminfo", "HugePages_Free:"),
+		.hugetlb_reserved = read_counter("/proc/meminfo", "HugePages_Rsvd:"),
+		.fds = count_fds(),
+	};
+}
+
+/* Any allocation may fail, and the log does not tell of each. */
+static bool setup_faults(void)
+{
+	static const char * const set[][2] = {
+		{ "failslab/ignore-gfp-wait", "N" },
+		{ "failslab/verbose", "0" },
+		{ "fail_page_alloc/ignore-gfp-wait", "N" },
+		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
+		{ "fail_page_alloc/min-order", "0" },
+		{ "fail_page_alloc/verbose", "0" },
+	};
+	char path[128];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(set); i++) {
+		snprintf(path, sizeof(path), DEBUGFS "/%s", set[i][0]);
+		if (!write_str(path, set[i][1]))
+			return false;
+	}
+	return true;
+}
+
+static bool has_pattern(const char *p, size_t size, size_t page)
+{
+	size_t i;
+
+	for (i = 0; i < size / page; i++)
+		if (p[i * page] != (char)(i + 1))
+			return false;
+	return true;
+}
+
+FIXTURE(fail_nth)
+{
+	int dev;
+	int nth;
+	int memfd[PIECES];
+	size_t page;
+	size_t size;
+};
+
+FIXTURE_VARIANT(fail_nth)
+{
+	unsigned int memfd_flags;
+	bool holes;
+	int pieces;
+};
+
+FIXTURE_VARIANT_ADD(fail_nth, populated) {
+	.pieces = 1,
+};
+
+FIXTURE_VARIANT_ADD(fail_nth, holes) {
+	.holes = true,
+	.pieces = 1,
+};
+
+FIXTURE_VARIANT_ADD(fail_nth, list) {
+	.pieces = PIECES,
+};
+
+FIXTURE_VARIANT_ADD(fail_nth, hugetlb_populated) {
+	.memfd_flags = MFD_HUGETLB,
+	.pieces = 1,
+};
+
+FIXTURE_VARIANT_ADD(fail_nth, hugetlb_holes) {
+	.memfd_flags = MFD_HUGETLB,
+	.holes = true,
+	.pieces = 1,
+};
+
+FIXTURE_SETUP(fail_nth)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/fail-nth", getpid());
+	self->nth = open(path, O_RDWR);
+	if (self->nth < 0 || !setup_faults())
+		SKIP(return, "no fault injection in " DEBUGFS ", see config");
+	self->dev = open(UDMABUF_DEV, O_RDWR);
+	if (self->dev < 0)
+		SKIP(return, "cannot open " UDMABUF_DEV ": %s", strerror(errno));
+	if (read_vmstat("nr_foll_pin_acquired") < 0)
+		SKIP(return, "no nr_foll_pin_acquired in /proc/vmstat, or not root");
+
+	self->page = sysconf(_SC_PAGESIZE);
+	self->size = PAGES * self->page;
+	if (variant->memfd_flags & MFD_HUGETLB) {
+		self->page = read_counter("/proc/meminfo", "Hugepagesize:") * 1024;
+		self->size = 2 * self->page;
+		if (read_counter("/proc/meminfo", "HugePages_Free:") < 2)
+			SKIP(return, "needs two free huge pages");
+	}
+}
+
+FIXTURE_TEARDOWN(fail_nth)
+{
+	close(self->dev);
+	close(self->nth);
+}
+
+/* From now on, the @n-th allocation fails. */
+static bool arm(FIXTURE_DATA(fail_nth) *self, int n)
+{
+	char buf[16];
+	int len = snprintf(buf, sizeof(buf), "%d", n);
+
+	return pwrite(self->nth, buf, len, 0) == len;
+}
+
+/* Whether an allocation has failed since arm(). */
+static bool disarm(FIXTURE_DATA(fail_nth) *self)
+{
+	char buf[16] = "";
+	bool fired = pread(self->nth, buf, sizeof(buf) - 1, 0) > 0 &&
+		     !atoi(buf);
+
+	while (pwrite(self->nth, "0", 1, 0) != 1)
+		;
+	return fired;
+}
+
+/* Makes the files; what was written to them is has_pattern(). */
+static bool make_files(FIXTURE_DATA(fail_nth) *self,
+		       const FIXTURE_VARIANT(fail_nth) *variant)
+{
+	size_t off;
+	int i, fd;
+	char *p;
+
+	for (i = 0; i < variant->pieces; i++) {
+		fd = memfd_create("udmabuf-test",
+				  MFD_ALLOW_SEALING | variant->memfd_flags);
+		self->memfd[i] = fd;
+		if (fd < 0 || ftruncate(fd, self->size) ||
+		    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))
+			return false;
+		if (variant->holes)
+			continue;
+		p = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 fd, 0);
+		if (p == MAP_FAILED)
+			return false;
+		for (off = 0; off < self->size; off += self->page)
+			p[off] = off / self->page + 1;
+		munmap(p, self->size);
+	}
+	return true;
+}
+
+static bool files_are_intact(FIXTURE_DATA(fail_nth) *self,
+			     const FIXTURE_VARIANT(fail_nth) *variant)
+{
+	bool intact = true;
+	int i;
+	char *p;
+
+	for (i = 0; i < variant->pieces && !variant->holes; i++) {
+		p = mmap(NULL, self->size, PROT_READ, MAP_SHARED, self->memfd[i], 0);
+		intact &= p != MAP_FAILED && has_pattern(p, self->size, self->page);
+		munmap(p, self->size);
+	}
+	return intact;
+}
+
+static void close_files(FIXTURE_DATA(fail_nth) *self,
+			const FIXTURE_VARIANT(fail_nth) *variant)
+{
+	int i;
+
+	for (i = 0; i < variant->pieces; i++)
+		close(self->memfd[i]);
+}
+
+static int create(FIXTURE_DATA(fail_nth) *self,
+		  const FIXTURE_VARIANT(fail_nth) *variant)
+{
+	struct {
+		struct udmabuf_create_list head;
+		struct udmabuf_create_item items[PIECES];
+	} list = { .head.count = variant->pieces };
+	int i;
+
+	if (variant->pieces == 1)
+		return udmabuf_create(self->dev, self->memfd[0], 0, self->size, 0);
+	for (i = 0; i < variant->pieces; i++)
+		list.items[i] = (struct udmabuf_create_item){
+			.memfd = self->memfd[i],
+			.size = self->size,
+		};
+	return ioctl(self->dev, UDMABUF_CREATE_LIST, &list);
+}
+
+/* The buffer shows what the files hold. */
+static bool buffer_is_right(FIXTURE_DATA(fail_nth) *self,
+			    const FIXTURE_VARIANT(fail_nth) *variant, int buf)
+{
+	size_t size = variant->pieces * self->size;
+	bool right = true;
+	char *p;
+	int i;
+
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0);
+	if (p == MAP_FAILED)
+		return false;
+	for (i = 0; i < variant->pieces && !variant->holes; i++)
+		right &= has_pattern(p + i * self->size, self->size, self->page);
+	/* A hole, or the file's own zero behind the first byte. */
+	right &= !p[size - 1];
+	munmap(p, size);
+	return right;
+}
+
+#define EXPECT_SAME_COUNTS(_before)						\
+	do {									\
+		struct counts _then = (_before), _now = count();		\
+										\
+		EXPECT_EQ(_now.pins, _then.pins);				\
+		EXPECT_EQ(_now.hugetlb_free, _then.hugetlb_free);		\
+		EXPECT_EQ(_now.hugetlb_reserved, _then.hugetlb_reserved);	\
+		EXPECT_EQ(_now.fds, _then.fds);					\
+	} while (0)
+
+TEST_F(fail_nth, create)
+{
+	struct counts before = count();
+	bool fired = true;
+	int n, buf, err;
+
+	for (n = 1; fired; n++) {
+		ASSERT_LT(n, MAX_ALLOCATIONS);
+		ASSERT_TRUE(make_files(self, variant));
+
+		ASSERT_TRUE(arm(self, n));
+		buf = create(self, variant);
+		err = errno;
+		fired = disarm(self);
+
+		if (buf < 0) {
+			ASSERT_TRUE(fired);
+			EXPECT_EQ(err, ENOMEM) TH_LOG("allocation %d", n);
+		} else {
+			EXPECT_TRUE(buffer_is_right(self, variant, buf));
+			close(buf);
+		}
+		EXPECT_TRUE(files_are_intact(self, variant));
+		close_files(self, variant);
+		EXPECT_SAME_COUNTS(before);
+	}
+	/* The buffer, its file and its fd, at least. */
+	EXPECT_GT(n, 4);
+	TH_LOG("%d allocations failed", n - 2);
+}
+
+/* Everything that can be done with the fd, with one failure in it. */
+TEST_F(fail_nth, use)
+{
+	struct dma_buf_sync start = { DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW };
+	struct dma_buf_sync end = { DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW };
+	size_t size = variant->pieces * self->size, off;
+	struct counts before = count();
+	int n, buf, sync, sync_err, err;
+	volatile char *p;
+	bool fired = true;
+	char sum;
+
+	for (n = 1; fired; n++) {
+		ASSERT_LT(n, MAX_ALLOCATIONS);
+		ASSERT_TRUE(make_files(self, variant));
+		buf = create(self, variant);
+		ASSERT_GE(buf, 0);
+
+		ASSERT_TRUE(arm(self, n));
+		p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0);
+		err = errno;
+		/* A fault that finds no memory is tried again. */
+		sum = 0;
+		for (off = 0; p != MAP_FAILED && off < size; off += self->page)
+			sum |= p[off];
+		sync = ioctl(buf, DMA_BUF_IOCTL_SYNC, &start);
+		sync_err = errno;
+		if (!sync)
+			sync = ioctl(buf, DMA_BUF_IOCTL_SYNC, &end);
+		fired = disarm(self);
+
+		if (p == MAP_FAILED) {
+			ASSERT_TRUE(fired);
+			EXPECT_EQ(err, ENOMEM);
+		} else {
+			EXPECT_EQ(!sum, variant->holes);
+			munmap((char *)p, size);
+		}
+		if (sync) {
+			ASSERT_TRUE(fired);
+			EXPECT_EQ(sync_err, ENOMEM);
+		}
+		EXPECT_TRUE(buffer_is_right(self, variant, buf));
+		close(buf);
+		EXPECT_TRUE(files_are_intact(self, variant));
+		close_files(self, variant);
+		EXPECT_SAME_COUNTS(before);
+	}
+	/* The area of the mapping, at least. */
+	EXPECT_GT(n, 2);
+	TH_LOG("%d allocations failed", n - 2);
+}
+
+TEST_HARNESS_MAIN
