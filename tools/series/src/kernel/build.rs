@@ -134,12 +134,13 @@ pub fn kernel(
 }
 
 /// Where a build left what it made.
-struct Built {
-    objects: PathBuf,
+pub(super) struct Built {
+    pub(super) objects: PathBuf,
     log: PathBuf,
 }
 
-fn run_make(
+/// The lock of builds is held.
+pub(super) fn run_make(
     ctx: &Context,
     toolchain: &Toolchain,
     source: &Source,
@@ -274,7 +275,7 @@ fn first_errors(log: &str) -> String {
     }
 }
 
-fn key(toolchain: &Toolchain, source: &Source, driver: Driver, lane: Lane) -> String {
+pub(super) fn key(toolchain: &Toolchain, source: &Source, driver: Driver, lane: Lane) -> String {
     let config = kconfig::wishes(driver, lane);
     let flavour = flavour(driver, lane);
     short_hash(format!("{} {flavour} {} {config}", source.tree, toolchain.id).as_bytes())

@@ -4,6 +4,7 @@
 pub mod accel;
 mod boot;
 pub mod build;
+mod examples;
 pub mod guest;
 pub mod kconfig;
 mod ktap;

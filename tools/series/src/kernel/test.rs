@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
+use super::examples;
 use super::kconfig::Lane;
 use super::ktap::Verdict;
 use super::same;
@@ -70,6 +71,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
             let base = session.side_by_side(args.quick)?;
             session.layouts(args.quick);
             if !args.quick {
+                session.examples();
                 session.costs();
             }
             if args.full {
@@ -415,6 +417,19 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// What the kernel crate makes impossible does not compile.
+    fn examples(&mut self) {
+        let what = "tip: examples that must not compile";
+        if !self.in_time(what) {
+            return;
+        }
+        let tip = Source::tip(&self.stack);
+        let checked = examples::check(self.ctx, &self.toolchain, &tip);
+        let number = checked.as_ref().map_or(String::new(), |n| format!(": {n}"));
+        self.tally
+            .result(&format!("{what}{number}"), &checked.map(|_| ()));
     }
 
     /// What operations cost in instructions, where that was recorded.
