@@ -179,16 +179,24 @@ pub struct TestArgs {
 
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// As plain text, as Markdown, or as JUnit's XML
+    /// Plain text, Markdown, one page of HTML, JUnit's XML, or what KernelCI's database takes
     #[arg(long, value_enum, default_value_t = Form::Text)]
     pub form: Form,
+    /// Show this file, which a run kept elsewhere, instead of the last run here
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// As KernelCI knows whoever submits; for --form kcidb
+    #[arg(long, value_name = "NAME", default_value = "series", value_parser = parse_origin)]
+    pub origin: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Form {
     Text,
     Md,
+    Html,
     Junit,
+    Kcidb,
 }
 
 #[derive(Debug, Args)]
@@ -224,6 +232,16 @@ pub struct MailArgs {
     /// Leave out the proof by b4, which needs the toolchain
     #[arg(long)]
     pub no_b4: bool,
+}
+
+fn parse_origin(text: &str) -> Result<String, String> {
+    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if !text.is_empty() && text.chars().all(known) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} is no origin: lower-case letters, digits and _ only"
+    ))
 }
 
 fn parse_version(text: &str) -> Result<u32, String> {

@@ -7,6 +7,7 @@ mod bench;
 mod cache;
 mod check;
 mod cli;
+mod clock;
 mod config;
 mod context;
 mod debootstrap;

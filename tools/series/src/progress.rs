@@ -5,9 +5,26 @@
 
 use std::fmt::Display;
 use std::io::IsTerminal;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+/// A step that ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepTime {
+    pub name: String,
+    pub seconds: f64,
+}
+
+/// The steps that ended, for the report.
+static ENDED: Mutex<Vec<StepTime>> = Mutex::new(Vec::new());
+
+/// The steps of this process that ended, in the order in which they did.
+pub fn steps() -> Vec<StepTime> {
+    ENDED.lock().map(|steps| steps.clone()).unwrap_or_default()
+}
 
 /// A step that is running. Dropped without [`Step::done`], it counts as failed.
 pub struct Step {
@@ -71,11 +88,14 @@ impl Step {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        eprintln!(
-            "series: {}: {result} ({})",
-            self.name,
-            duration(self.start.elapsed())
-        );
+        let time = self.start.elapsed();
+        eprintln!("series: {}: {result} ({})", self.name, duration(time));
+        if let Ok(mut ended) = ENDED.lock() {
+            ended.push(StepTime {
+                name: self.name.clone(),
+                seconds: time.as_secs_f64(),
+            });
+        }
     }
 }
 

@@ -23,16 +23,27 @@ fn without_a_run_there_is_nothing_to_report() {
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert_eq!(ran.out, "");
 
-    let kept = r#"{"base":"toy","tree":"5b1b","seconds":3,"sum":"0 passed, 1 failed",
-        "entries":[{"kind":"fail","what":"tip+c: a: b"}]}"#;
+    let kept = r#"{"base":"toy","tree":"5b1b","started":0,"seconds":3,"toolchain":"t","sum":"0 passed, 1 failed",
+        "patches":[],"steps":[],"entries":[{"kind":"fail","kernel":"tip+c","test":"a","case":"b","reason":"c","seconds":null}]}"#;
     fs::write(dir.join(name), kept).unwrap();
+    let elsewhere = toy.path("elsewhere.json");
+    fs::copy(dir.join(name), &elsewhere).unwrap();
     for (form, said) in [
-        ("text", "FAIL  tip+c: a: b\n"),
-        ("md", "- tip+c: a: b\n"),
-        ("junit", "<failure message=\"a: b\">"),
+        ("text", "FAIL  tip+c: a: b: c\n"),
+        ("md", "- tip+c: a: b: c\n"),
+        ("html", "<span class=\"fail\">✗ FAIL</span> tip+c: a: b"),
+        ("junit", "<failure message=\"c\">"),
+        ("kcidb", "\"path\": \"a.b\""),
     ] {
         let ran = toy.run(&["report", "--form", form]);
         assert_eq!(ran.code, 1, "a run with a failure: {}", ran.err);
         assert!(ran.out.contains(said), "{form}: {}", ran.out);
+        let from = ["--from", elsewhere.to_str().unwrap()];
+        let again = toy.run(&[&["report", "--form", form][..], &from].concat());
+        assert_eq!(again.out, ran.out);
     }
+    let mine = toy.run(&["report", "--form", "kcidb", "--origin", "my_lab"]);
+    assert!(mine.out.contains("\"origin\": \"my_lab\""), "{}", mine.out);
+    let wrong = toy.run(&["report", "--form", "kcidb", "--origin", "My lab"]);
+    assert_eq!(wrong.code, 2, "{}", wrong.err);
 }

@@ -2,7 +2,7 @@
 //! `boot`: the tests of `series.toml` in a guest, as verdicts; or anybody's initramfs.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::build::{self, Kernel, Source};
 use super::ktap::{self, Case, Verdict};
@@ -14,6 +14,7 @@ use crate::cli::BootArgs;
 use crate::context::Context;
 use crate::error::{Error, Outcome, Result};
 use crate::progress;
+use crate::report::{BOOT, Entry};
 use crate::stack;
 use crate::toolchain::Toolchain;
 
@@ -31,6 +32,7 @@ pub struct Run {
     /// The end of the console.
     pub last_words: String,
     pub console_log: PathBuf,
+    pub time: Duration,
 }
 
 #[derive(Debug)]
@@ -43,19 +45,14 @@ pub struct TestResult {
 
 impl TestResult {
     /// If more cases were skipped than are known to be: that, in words.
-    pub fn wrong_skips(&self) -> Option<String> {
+    fn wrong_skips(&self) -> Option<String> {
         let skipped = self
             .cases
             .iter()
             .filter(|case| case.verdict == Verdict::Skip)
             .count();
         let known = self.may_skip;
-        (skipped > known).then(|| {
-            format!(
-                "{}: {skipped} cases skipped, where {known} may be",
-                self.test
-            )
-        })
+        (skipped > known).then(|| format!("{skipped} cases skipped, where {known} may be"))
     }
 }
 
@@ -90,6 +87,7 @@ impl Run {
             end: End::PowerOff,
             last_words: String::new(),
             console_log: PathBuf::from("console.log"),
+            time: Duration::ZERO,
         }
     }
 
@@ -99,12 +97,23 @@ impl Run {
             .flat_map(|result| result.cases.iter().map(|case| (result.test.as_str(), case)))
     }
 
-    /// What is wrong apart from single cases, in words.
-    pub fn troubles(&self) -> Vec<String> {
-        let mut troubles: Vec<String> = self
+    /// The tests that `judged` takes and that skip more cases than they may.
+    pub fn wrong_skips(&self, judged: impl Fn(&str) -> bool) -> Vec<Entry> {
+        let results = self.results.iter().filter(|result| judged(&result.test));
+        results
+            .filter_map(|result| {
+                let why = result.wrong_skips()?;
+                Some(Entry::fail(&self.name, &result.test, "").because(why))
+            })
+            .collect()
+    }
+
+    /// What is wrong apart from single cases.
+    pub fn troubles(&self) -> Vec<Entry> {
+        let mut troubles: Vec<Entry> = self
             .splats
             .iter()
-            .map(|splat| format!("{}: {}: {}", self.name, splat.test, splat.line))
+            .map(|splat| Entry::fail(&self.name, &splat.test, "splat").because(&splat.line))
             .collect();
         if self.end != End::PowerOff {
             let what = match self.end {
@@ -112,12 +121,11 @@ impl Run {
                 End::Hang => "the guest did not end in time",
                 _ => "QEMU failed",
             };
-            troubles.push(format!(
-                "{}: {what}: read {}\n{}",
-                self.name,
+            troubles.push(Entry::fail(&self.name, BOOT, "").because(format_args!(
+                "{what}: read {}\n{}",
                 self.console_log.display(),
                 self.last_words
-            ));
+            )));
         }
         troubles
     }
@@ -232,11 +240,7 @@ fn column(args: &BootArgs) -> String {
 /// Says what did not pass, and what that makes of the run.
 fn judge(run: &Run) -> Outcome {
     let troubles = run.troubles();
-    let wrong_skips: Vec<String> = run
-        .results
-        .iter()
-        .filter_map(TestResult::wrong_skips)
-        .collect();
+    let wrong_skips = run.wrong_skips(|_| true);
     for trouble in troubles.iter().chain(&wrong_skips) {
         println!("{trouble}");
     }
@@ -278,6 +282,7 @@ pub fn tests(
         name.replace(' ', "-"),
         kernel.key
     ))?;
+    let start = Instant::now();
     let step = progress::step(format_args!("booting {name}"));
     let ran = Guest {
         image: &kernel.image,
@@ -308,6 +313,7 @@ pub fn tests(
         end: ran.end,
         last_words: qemu::last_words(&ran.console),
         console_log: ran.console_log,
+        time: start.elapsed(),
     })
 }
 

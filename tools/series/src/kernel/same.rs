@@ -6,49 +6,40 @@ use super::GuestTest;
 use super::boot::Run;
 use super::ktap::Verdict;
 use super::table::word;
-
-/// One case of one kernel, compared with the base.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Compared {
-    /// As on the base, and no skip.
-    Same(String),
-    /// Skipped, as on the base.
-    Skipped(String),
-    /// Ended in another way, or gave no verdict on one of the two.
-    Different(String),
-}
+use crate::report::Entry;
 
 /// Every case of these tests that either kernel has; tests without `same_as_base` are left out.
-pub fn compare(base: &Run, run: &Run, tests: &[GuestTest]) -> Vec<Compared> {
+pub fn compare(base: &Run, run: &Run, tests: &[GuestTest]) -> Vec<Entry> {
     let mut compared = Vec::new();
     for test in tests.iter().filter(|test| test.same_as_base) {
         for case in names(base, run, &test.name) {
             let there = base.verdict(&test.name, case);
             let here = run.verdict(&test.name, case);
-            let what = format!("{}: {}: {case}", run.name, test.name);
+            let pass = || Entry::pass(&run.name, &test.name, case);
+            let fail = || Entry::fail(&run.name, &test.name, case);
+            let skip = || Entry::skip(&run.name, &test.name, case);
+            let both = || {
+                format!(
+                    "{} here, {} on the base",
+                    here.map_or("no verdict", word),
+                    there.map_or("no verdict", word)
+                )
+            };
             let mended = test.fails_on_base.iter().any(|name| name == case);
             compared.push(match (there, here) {
                 (Some(Verdict::Fail), Some(Verdict::Pass)) if mended => {
-                    Compared::Same(format!("{what} passes, and fails on the base, as it must"))
+                    pass().because("fails on the base, as it must")
                 }
-                _ if mended => Compared::Different(format!(
-                    "{what}: {} here, {} on the base, where it must fail",
-                    here.map_or("no verdict", word),
-                    there.map_or("no verdict", word)
-                )),
+                _ if mended => fail().because(format_args!("{}, where it must fail", both())),
                 (Some(Verdict::CutOff), Some(Verdict::CutOff)) => {
-                    Compared::Different(format!("{what}: CUT OFF, on the base too"))
+                    fail().because("CUT OFF, on the base too")
                 }
-                (Some(Verdict::Skip), Some(Verdict::Skip)) => Compared::Skipped(what),
+                (Some(Verdict::Skip), Some(Verdict::Skip)) => skip().because("as on the base"),
                 (Some(Verdict::Fail), Some(Verdict::Fail)) => {
-                    Compared::Same(format!("{what} fails, as on the base"))
+                    pass().because("fails, as on the base")
                 }
-                (Some(there), Some(here)) if there == here => Compared::Same(what),
-                _ => Compared::Different(format!(
-                    "{what}: {} here, {} on the base",
-                    here.map_or("no verdict", word),
-                    there.map_or("no verdict", word)
-                )),
+                (Some(there), Some(here)) if there == here => pass(),
+                _ => fail().because(both()),
             });
         }
     }
@@ -69,8 +60,9 @@ fn names<'a>(base: &'a Run, run: &'a Run, test: &str) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Kind;
 
-    fn compared(base: &[(&str, Verdict)], tip: &[(&str, Verdict)]) -> Vec<Compared> {
+    fn compared(base: &[(&str, Verdict)], tip: &[(&str, Verdict)]) -> Vec<Entry> {
         let mut test = GuestTest::plain("iommufd", 1);
         test.same_as_base = true;
         let other = GuestTest::plain("udmabuf", 1);
@@ -89,9 +81,9 @@ mod tests {
         assert_eq!(
             compared(&both, &both),
             [
-                Compared::Same("tip+c: iommufd: a".to_owned()),
-                Compared::Same("tip+c: iommufd: b fails, as on the base".to_owned()),
-                Compared::Skipped("tip+c: iommufd: c".to_owned()),
+                Entry::pass("tip+c", "iommufd", "a"),
+                Entry::pass("tip+c", "iommufd", "b").because("fails, as on the base"),
+                Entry::skip("tip+c", "iommufd", "c").because("as on the base"),
             ]
         );
     }
@@ -101,14 +93,10 @@ mod tests {
         let all = [Verdict::Pass, Verdict::Fail, Verdict::Skip, Verdict::CutOff];
         for there in all {
             for here in all.into_iter().filter(|here| *here != there) {
-                let expected = format!(
-                    "tip+c: iommufd: a: {} here, {} on the base",
-                    word(here),
-                    word(there)
-                );
+                let reason = format!("{} here, {} on the base", word(here), word(there));
                 assert_eq!(
                     compared(&[("a", there)], &[("a", here)]),
-                    [Compared::Different(expected)]
+                    [Entry::fail("tip+c", "iommufd", "a").because(reason)]
                 );
             }
         }
@@ -129,8 +117,8 @@ mod tests {
             for here in all {
                 let good = (there, here) == (Verdict::Fail, Verdict::Pass);
                 assert_eq!(
-                    matches!(verdict(there, here), Compared::Same(_)),
-                    good,
+                    verdict(there, here).kind,
+                    if good { Kind::Pass } else { Kind::Fail },
                     "{there:?} {here:?}"
                 );
             }
@@ -142,12 +130,9 @@ mod tests {
         assert_eq!(
             compared(&[("gone", Verdict::Skip)], &[("new", Verdict::Pass)]),
             [
-                Compared::Different(
-                    "tip+c: iommufd: gone: no verdict here, skip on the base".to_owned()
-                ),
-                Compared::Different(
-                    "tip+c: iommufd: new: pass here, no verdict on the base".to_owned()
-                ),
+                Entry::fail("tip+c", "iommufd", "gone")
+                    .because("no verdict here, skip on the base"),
+                Entry::fail("tip+c", "iommufd", "new").because("pass here, no verdict on the base"),
             ]
         );
     }
@@ -155,10 +140,7 @@ mod tests {
     #[test]
     fn a_run_that_was_cut_off_on_both_is_no_agreement() {
         let both = [("case 1", Verdict::CutOff)];
-        assert!(matches!(
-            compared(&both, &both)[..],
-            [Compared::Different(_)]
-        ));
+        assert!(compared(&both, &both)[0].failed());
     }
 
     #[test]

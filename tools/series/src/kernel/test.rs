@@ -5,23 +5,26 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::examples;
 use super::kconfig::Lane;
-use super::ktap::Verdict;
+use super::ktap::{Case, Verdict};
+use super::qemu::End;
 use super::same;
 use super::tally::Tally;
 use super::{GuestTest, table};
 use crate::bench;
 use crate::check;
 use crate::cli::{BootArgs, CheckArgs, Cli, Driver, TestArgs};
-use crate::context::Context;
+use crate::context::{Context, hex};
 use crate::error::{Error, Outcome, Result};
-use crate::report::{self, Report};
+use crate::report::{self, BOOT, BUILD, Entry, Kind, PatchName, Report};
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
-use crate::{patches, run};
+use crate::{clock, patches, progress, run};
 
 struct Session<'a> {
     ctx: &'a Context,
@@ -33,6 +36,7 @@ struct Session<'a> {
 
 pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     let start = Instant::now();
+    let started = clock::now();
     if let Some(n) = args.patch {
         patches::need(ctx, n)?;
     }
@@ -47,13 +51,16 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
             no_checkpatch: false,
         },
     );
-    tally.result(
-        "check: patches, messages and mirrored files",
-        &checked.and_then(|outcome| match outcome {
-            Outcome::Clean => Ok(()),
-            _ => Err(Error::finding("check", "found something").mend("cargo series check")),
-        }),
-    );
+    let checked = checked.and_then(|outcome| match outcome {
+        Outcome::Clean => Ok(()),
+        _ => Err(Error::finding("check", "found something").mend("cargo series check")),
+    });
+    tally.add(Entry::of(
+        &checked,
+        "",
+        "check",
+        "patches, messages and mirrored files",
+    ));
 
     let mut session = Session {
         ctx,
@@ -87,19 +94,44 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     }
     let tally = session.tally;
     println!("{}", tally.sum());
+    let outcome = outcome(&tally.entries);
     Report {
         base: ctx.config.base().0.to_owned(),
         tree: session.stack.tip_tree,
+        started,
         seconds: start.elapsed().as_secs(),
+        toolchain: session.toolchain.id,
         sum: tally.sum(),
+        patches: names(ctx)?,
         entries: tally.entries,
+        steps: progress::steps(),
     }
     .save(ctx)?;
-    Ok(if tally.failed == 0 {
-        Outcome::Clean
-    } else {
-        Outcome::Findings
+    Ok(outcome)
+}
+
+fn outcome(entries: &[Entry]) -> Outcome {
+    entries.iter().fold(Outcome::Clean, |outcome, entry| {
+        outcome.and(match entry.kind {
+            Kind::Fail => Outcome::Findings,
+            Kind::NotRun => Outcome::NotRun,
+            Kind::Pass | Kind::Skip => Outcome::Clean,
+        })
     })
+}
+
+fn names(ctx: &Context) -> Result<Vec<PatchName>> {
+    let mut names = Vec::new();
+    for part in patches::read(ctx)? {
+        for patch in &part.patches {
+            names.push(PatchName {
+                part: part.dir.clone(),
+                subject: patch.parse()?.subject,
+                sha256: hex(&Sha256::digest(&patch.bytes)),
+            });
+        }
+    }
+    Ok(names)
 }
 
 /// The tool's own tests, counted one by one.
@@ -108,20 +140,27 @@ fn own_tests(ctx: &Context, tally: &mut Tally) {
     let mut command = Command::new(cargo);
     command.args(["test", "--quiet", "--release", "--manifest-path"]);
     command.arg(ctx.repo.join("tools/series/Cargo.toml"));
-    let step = crate::progress::step("the tool's own tests");
+    let start = Instant::now();
+    let step = progress::step("the tool's own tests");
+    let what = "the tool's own tests";
     let output = match run::capture(&mut command) {
         Ok(output) => output,
-        Err(e) => return tally.fail(e),
+        Err(e) => return tally.add(Entry::not_run("", what, "").because(e)),
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (passed, failed) = count_cargo(&text);
     step.done();
-    tally.counted("the tool's own tests", passed, failed);
-    if !output.status.success() || passed == 0 {
-        tally.fail("the tool's own tests: cargo test --manifest-path tools/series/Cargo.toml");
-        println!("{}", run::tail(&text));
-        println!("{}", run::tail(&String::from_utf8_lossy(&output.stderr)));
+    if output.status.success() && passed > 0 {
+        let entry = Entry::pass("", what, "").because(passed);
+        return tally.add_many(entry.taking(start.elapsed()), passed, failed);
     }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let entry = Entry::fail("", what, "").because(format_args!(
+        "cargo test --manifest-path tools/series/Cargo.toml\n{}\n{}",
+        run::tail(&text),
+        run::tail(&said)
+    ));
+    tally.add_many(entry, passed, failed.max(1));
 }
 
 /// The sums of "test result: ok. 12 passed; 0 failed; ...".
@@ -153,13 +192,13 @@ fn boot_args() -> BootArgs {
 }
 
 impl Session<'_> {
-    fn in_time(&mut self, what: &str) -> bool {
+    fn in_time(&mut self, kernel: &str, test: &str) -> bool {
         let late = self
             .deadline
             .is_some_and(|deadline| Instant::now() > deadline);
         if late {
             self.tally
-                .fail(format_args!("{what}: NOT RUN, the budget is spent"));
+                .add(Entry::not_run(kernel, test, "").because("the budget is spent"));
         }
         !late
     }
@@ -182,29 +221,28 @@ impl Session<'_> {
     fn patch(&mut self, n: usize, drivers: &[Driver], boot: bool) -> Result<()> {
         let source = Source::patch(&self.stack, n);
         for &driver in drivers {
-            let what = format!("{} builds ({})", source.name, build::driver_name(driver));
-            if !self.in_time(&what) {
+            let name = format!("patch {n}+{}", build::driver_name(driver));
+            if !self.in_time(&name, BUILD) {
                 continue;
             }
             if !boot && !self.is_built(n)? {
-                self.tally.pass(format_args!(
-                    "{what}: no kernel is built from what it touches"
-                ));
+                let nothing = "no kernel is built from what it touches";
+                self.tally.add(Entry::pass(&name, BUILD, nothing));
                 continue;
             }
+            let start = Instant::now();
             if !boot {
                 let built =
                     build::objects(self.ctx, &self.toolchain, &source, driver, Lane::Primary)
                         .and_then(|warnings| self.no_new(&source, &warnings));
-                self.tally
-                    .result(&format!("{what}, what it touches"), &built);
+                let entry = Entry::of(&built, &name, BUILD, "what it touches");
+                self.tally.add(entry.taking(start.elapsed()));
                 continue;
             }
             let kernel = self.kernel(&source, driver);
-            self.tally
-                .result(&what, &kernel.as_ref().map(|_| ()).map_err(clone));
+            let entry = Entry::of(&kernel, &name, BUILD, "whole kernel");
+            self.tally.add(entry.taking(start.elapsed()));
             if let Ok(kernel) = kernel {
-                let name = format!("patch {n}+{}", build::driver_name(driver));
                 let tests = existing(self.ctx, &self.stack, n);
                 if let Some(run) = self.boot(&kernel, &name, &source, &tests, &boot_args()) {
                     self.require_all(&run);
@@ -268,11 +306,8 @@ impl Session<'_> {
             tests,
             args,
         );
-        run.map_err(|e| {
-            self.tally.fail(format_args!("{name} boots: NOT RUN"));
-            println!("{e}");
-        })
-        .ok()
+        run.map_err(|e| self.tally.add(Entry::not_run(name, BOOT, "").because(e)))
+            .ok()
     }
 
     /// As [`Self::boot`], for a kernel that may not have been built: that is a failure too.
@@ -287,8 +322,7 @@ impl Session<'_> {
         match kernel {
             Ok(kernel) => self.boot(&kernel, name, programs, tests, args),
             Err(e) => {
-                self.tally.fail(format_args!("{name} builds"));
-                println!("{e}");
+                self.tally.add(Entry::fail(name, BUILD, "").because(e));
                 None
             }
         }
@@ -298,32 +332,24 @@ impl Session<'_> {
     fn require_all(&mut self, run: &Run) {
         let settings = &self.ctx.config.kernel;
         for (test, case) in run.cases().filter(|(test, _)| !settings.compares(test)) {
-            let what = format!("{}: {test}: {}", run.name, case.name);
-            match case.verdict {
-                Verdict::Pass => self.tally.pass(what),
-                // How many of them there may be is looked at below.
-                Verdict::Skip => self.tally.skip(format_args!("{what}: {}", case.reason)),
-                verdict => self.tally.fail(format_args!(
-                    "{what}: {} {}",
-                    table::word(verdict),
-                    case.reason
-                )),
-            }
+            self.tally.add(judge(run, test, case));
         }
-        self.require_few_skips(run);
-        for trouble in run.troubles() {
-            self.tally.fail(trouble);
-        }
+        self.require_end(run);
     }
 
-    /// No test skips more cases than it may. The kernel's own selftests are compared instead.
-    fn require_few_skips(&mut self, run: &Run) {
+    /// The guest powers off, the kernel does not complain, and no test skips more cases than it may. The kernel's own
+    /// selftests are compared instead.
+    fn require_end(&mut self, run: &Run) {
+        if run.end == End::PowerOff {
+            self.tally
+                .add(Entry::pass(&run.name, BOOT, "").taking(run.time));
+        }
         let settings = &self.ctx.config.kernel;
-        let judged = |result: &&boot::TestResult| !settings.compares(&result.test);
-        for result in run.results.iter().filter(judged) {
-            if let Some(wrong) = result.wrong_skips() {
-                self.tally.fail(format_args!("{}: {wrong}", run.name));
-            }
+        for wrong in run.wrong_skips(|test| !settings.compares(test)) {
+            self.tally.add(wrong);
+        }
+        for trouble in run.troubles() {
+            self.tally.add(trouble);
         }
     }
 
@@ -331,15 +357,14 @@ impl Session<'_> {
     fn require_same(&mut self, base: Option<&Run>, run: &Run, tests: &[GuestTest]) {
         let Some(base) = base else {
             for test in tests.iter().filter(|test| test.same_as_base) {
-                self.tally.fail(format_args!(
-                    "{}: {}: NOT RUN on the base",
-                    run.name, test.name
-                ));
+                let why = "it did not run on the base";
+                self.tally
+                    .add(Entry::not_run(&run.name, &test.name, "").because(why));
             }
             return;
         };
         for compared in same::compare(base, run, tests) {
-            self.tally.compared(compared);
+            self.tally.add(compared);
         }
     }
 
@@ -365,10 +390,15 @@ impl Session<'_> {
         };
         for &(source, driver) in kernels {
             let name = format!("{}+{}", source.name, build::driver_name(driver));
-            if !self.in_time(&name) {
+            if !self.in_time(&name, BOOT) {
                 continue;
             }
+            let start = Instant::now();
             let kernel = self.kernel(source, driver);
+            if kernel.is_ok() {
+                let entry = Entry::pass(&name, BUILD, "whole kernel");
+                self.tally.add(entry.taking(start.elapsed()));
+            }
             let mut tests = tests.clone();
             if source.commit == base.commit {
                 tests.retain(|test| !test.not_on_base);
@@ -380,8 +410,7 @@ impl Session<'_> {
             if run.name.starts_with("base") {
                 self.require_base(run, &tests);
                 for missing in never_ran(run, &tests) {
-                    self.tally
-                        .fail(format_args!("{}: {missing}: NOT RUN", run.name));
+                    self.tally.add(missing);
                 }
             } else {
                 self.require_all(run);
@@ -408,7 +437,7 @@ impl Session<'_> {
             let args = boot::in_layout(&boot_args(), layout);
             for &driver in drivers {
                 let name = format!("tip+{} {}", build::driver_name(driver), layout.name);
-                if !self.in_time(&name) {
+                if !self.in_time(&name, BOOT) {
                     continue;
                 }
                 let kernel = self.kernel(&tip, driver);
@@ -434,12 +463,16 @@ impl Session<'_> {
 
     /// What operations cost in instructions, where that was recorded.
     fn costs(&mut self) {
-        if !self.in_time("bench") {
+        if !self.in_time("tip+rust", "bench") {
             return;
         }
         if let Some(result) = bench::gate(self.ctx, &self.toolchain, &self.stack) {
-            self.tally
-                .result("bench: tip+rust costs what is recorded", &result);
+            self.tally.add(Entry::of(
+                &result,
+                "tip+rust",
+                "bench",
+                "costs what is recorded",
+            ));
         }
     }
 
@@ -450,7 +483,7 @@ impl Session<'_> {
         let tests = self.ctx.config.kernel.in_debug();
         for driver in [Driver::C, Driver::Rust] {
             let name = format!("debug tip+{}", build::driver_name(driver));
-            if !self.in_time(&name) {
+            if !self.in_time(&name, BOOT) {
                 continue;
             }
             // Warnings were compared with the base's in the primary lane.
@@ -469,36 +502,41 @@ impl Session<'_> {
             let must_fail = tests
                 .iter()
                 .any(|known| known.name == test && known.fails_on_base.contains(&case.name));
-            let what = format!("{}: {test}: {}", run.name, case.name);
-            match (must_fail, case.verdict) {
-                (true, Verdict::Fail) => self.tally.pass(format_args!("{what} fails, as it must")),
-                (false, Verdict::Pass) => self.tally.pass(what),
-                (false, Verdict::Skip) => self.tally.skip(format_args!("{what}: {}", case.reason)),
-                (true, verdict) => self.tally.fail(format_args!(
-                    "{what}: {} instead of a failure",
+            self.tally.add(match (must_fail, case.verdict) {
+                (true, Verdict::Fail) => {
+                    Entry::pass(&run.name, test, &case.name).because("fails, as it must")
+                }
+                (true, verdict) => Entry::fail(&run.name, test, &case.name).because(format_args!(
+                    "{} instead of a failure",
                     table::word(verdict)
                 )),
-                (false, verdict) => self.tally.fail(format_args!(
-                    "{what}: {} {}",
-                    table::word(verdict),
-                    case.reason
-                )),
-            }
+                (false, _) => judge(run, test, case),
+            });
         }
-        self.require_few_skips(run);
-        for trouble in run.troubles() {
-            self.tally.fail(trouble);
-        }
+        self.require_end(run);
+    }
+}
+
+/// A case that has to pass, or say why it does not apply; how many may do that is looked at elsewhere.
+fn judge(run: &Run, test: &str, case: &Case) -> Entry {
+    match case.verdict {
+        Verdict::Pass => Entry::pass(&run.name, test, &case.name),
+        Verdict::Skip => Entry::skip(&run.name, test, &case.name).because(&case.reason),
+        verdict => Entry::fail(&run.name, test, &case.name).because(format_args!(
+            "{} {}",
+            table::word(verdict),
+            case.reason
+        )),
     }
 }
 
 /// Cases that must fail on the base and gave no verdict at all there.
-fn never_ran(run: &Run, tests: &[GuestTest]) -> Vec<String> {
+fn never_ran(run: &Run, tests: &[GuestTest]) -> Vec<Entry> {
     tests
         .iter()
         .flat_map(|test| test.fails_on_base.iter().map(move |case| (test, case)))
         .filter(|(test, case)| run.verdict(&test.name, case).is_none())
-        .map(|(test, case)| format!("{}: {case}", test.name))
+        .map(|(test, case)| Entry::not_run(&run.name, &test.name, case))
         .collect()
 }
 
@@ -541,11 +579,6 @@ fn existing(ctx: &Context, stack: &Stack, n: usize) -> Vec<GuestTest> {
     tests
 }
 
-/// Errors are shown where they happen and counted elsewhere.
-fn clone(e: &Error) -> Error {
-    Error::finding("build", e)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -574,7 +607,10 @@ mod tests {
         let run = Run::of_cases("base+c", "data", &[("D1", Verdict::Fail)]);
         let mut test = GuestTest::plain("data", 1);
         test.fails_on_base = vec!["D1".to_owned(), "D2".to_owned()];
-        assert_eq!(never_ran(&run, &[test]), ["data: D2"]);
+        assert_eq!(
+            never_ran(&run, &[test]),
+            [Entry::not_run("base+c", "data", "D2")]
+        );
     }
 
     #[test]

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The last run of `test`, kept in the cache, and `report`, which shows it again in other forms.
+
+mod html;
+mod junit;
+mod kcidb;
+mod markdown;
+mod text;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{Form, ReportArgs};
+use crate::context::Context;
+use crate::error::{At, Error, Outcome, Result};
+use crate::progress::StepTime;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Pass,
+    Fail,
+    Skip,
+    /// It had to run and did not: no better than a failure.
+    NotRun,
+}
+
+impl Kind {
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Pass => "pass",
+            Kind::Fail => "FAIL",
+            Kind::Skip => "skip",
+            Kind::NotRun => "NOT RUN",
+        }
+    }
+}
+
+/// One thing that was tested. What does not apply is empty.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub kind: Kind,
+    /// "tip+rust", "patch 3+c"; empty for what needs no kernel.
+    pub kernel: String,
+    /// The test program; [`BUILD`] and [`BOOT`] are tests of the kernel itself.
+    pub test: String,
+    pub case: String,
+    /// Why it ended in this way, where that needs words.
+    pub reason: String,
+    /// Where it was measured.
+    pub seconds: Option<f64>,
+}
+
+pub const BUILD: &str = "build";
+pub const BOOT: &str = "boot";
+
+impl Entry {
+    pub fn new(kind: Kind, kernel: &str, test: &str, case: &str) -> Self {
+        Entry {
+            kind,
+            kernel: kernel.to_owned(),
+            test: test.to_owned(),
+            case: case.to_owned(),
+            reason: String::new(),
+            seconds: None,
+        }
+    }
+
+    pub fn pass(kernel: &str, test: &str, case: &str) -> Self {
+        Self::new(Kind::Pass, kernel, test, case)
+    }
+
+    pub fn fail(kernel: &str, test: &str, case: &str) -> Self {
+        Self::new(Kind::Fail, kernel, test, case)
+    }
+
+    pub fn skip(kernel: &str, test: &str, case: &str) -> Self {
+        Self::new(Kind::Skip, kernel, test, case)
+    }
+
+    pub fn not_run(kernel: &str, test: &str, case: &str) -> Self {
+        Self::new(Kind::NotRun, kernel, test, case)
+    }
+
+    pub fn because(mut self, reason: impl std::fmt::Display) -> Self {
+        self.reason = reason.to_string().trim().to_owned();
+        self
+    }
+
+    pub fn taking(mut self, time: Duration) -> Self {
+        self.seconds = Some(time.as_secs_f64());
+        self
+    }
+
+    /// A failure with the error, or a pass.
+    pub fn of<T>(result: &Result<T>, kernel: &str, test: &str, case: &str) -> Self {
+        match result {
+            Ok(_) => Self::pass(kernel, test, case),
+            Err(e) => Self::fail(kernel, test, case).because(e),
+        }
+    }
+
+    pub fn failed(&self) -> bool {
+        matches!(self.kind, Kind::Fail | Kind::NotRun)
+    }
+
+    /// "tip+c: udmabuf: test-1"
+    pub fn name(&self) -> String {
+        join(&[&self.kernel, &self.test, &self.case])
+    }
+
+    /// The number of the patch whose kernel this is of, and what stands behind that: "patch 3+rust" is (3, "rust").
+    pub fn patch(&self) -> Option<(usize, &str)> {
+        let rest = self.kernel.strip_prefix("patch ")?;
+        let (number, rest) = rest.split_once('+').unwrap_or((rest, ""));
+        Some((number.parse().ok()?, rest))
+    }
+}
+
+/// As `test` says it: a reason of several lines follows in lines of its own.
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}  {}", self.kind.word(), self.name())?;
+        match &self.reason {
+            reason if reason.is_empty() => Ok(()),
+            reason if reason.contains('\n') => write!(f, "\n{reason}"),
+            reason => write!(f, ": {reason}"),
+        }
+    }
+}
+
+/// Those that are not empty, with a colon between them.
+fn join(parts: &[&str]) -> String {
+    let parts: Vec<&str> = parts.iter().copied().filter(|p| !p.is_empty()).collect();
+    parts.join(": ")
+}
+
+/// A patch of the stack that was tested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchName {
+    pub part: String,
+    pub subject: String,
+    /// Of the patch file.
+    pub sha256: String,
+}
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The base's name and the git tree that the patches led to.
+    pub base: String,
+    pub tree: String,
+    /// Seconds since 1970.
+    pub started: u64,
+    pub seconds: u64,
+    /// The tools that built and booted.
+    pub toolchain: String,
+    /// As `test` prints it last.
+    pub sum: String,
+    /// All patches in order; `Entry::patch` counts them from 1.
+    pub patches: Vec<PatchName>,
+    pub entries: Vec<Entry>,
+    /// What took the time.
+    pub steps: Vec<StepTime>,
+}
+
+fn path(ctx: &Context) -> Result<PathBuf> {
+    Ok(ctx.cache.dir("report")?.join(format!("{}.json", ctx.id())))
+}
+
+/// Forgets the last run: one that ends early must not be taken for it.
+pub fn forget(ctx: &Context) -> Result<()> {
+    let path = path(ctx)?;
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).at(&path),
+        _ => Ok(()),
+    }
+}
+
+impl Report {
+    pub fn save(&self, ctx: &Context) -> Result<()> {
+        self.write(&path(ctx)?)
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).expect("plain data");
+        fs::write(path, text).at(path)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let missing = |cause: String| {
+            Error::config(path.display(), cause)
+                .mend("cargo series test, and let it come to its end")
+        };
+        let bytes =
+            fs::read(path).map_err(|e| missing(format!("no finished run is kept here: {e}")))?;
+        serde_json::from_slice(&bytes).map_err(|e| missing(e.to_string()))
+    }
+
+    fn count(&self, kind: Kind) -> usize {
+        self.entries.iter().filter(|e| e.kind == kind).count()
+    }
+
+    /// The kernels that something is said about, in order.
+    fn kernels(&self) -> Vec<&str> {
+        in_order(self.entries.iter().map(|entry| entry.kernel.as_str()))
+    }
+
+    /// "2026-11-15 00:00:00"
+    fn date(&self) -> String {
+        crate::clock::date(self.started)
+    }
+}
+
+/// Each once, where it was first, without the empty one.
+fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = std::collections::BTreeSet::new();
+    names
+        .filter(|name| !name.is_empty() && seen.insert(*name))
+        .collect()
+}
+
+/// For text and attributes of XML and HTML; characters that XML does not have become spaces.
+fn escape(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '&' => "&amp;".to_owned(),
+            '<' => "&lt;".to_owned(),
+            '>' => "&gt;".to_owned(),
+            '"' => "&quot;".to_owned(),
+            '\n' | '\t' => c.to_string(),
+            c if c.is_control() => " ".to_owned(),
+            c => c.to_string(),
+        })
+        .collect()
+}
+
+pub fn report(ctx: &Context, args: &ReportArgs) -> Result<Outcome> {
+    let report = match &args.from {
+        Some(file) => Report::read(file)?,
+        None => Report::read(&path(ctx)?)?,
+    };
+    print!(
+        "{}",
+        match args.form {
+            Form::Text => text::render(&report),
+            Form::Md => markdown::render(&report),
+            Form::Junit => junit::render(&report),
+            Form::Html => html::render(&report),
+            Form::Kcidb => kcidb::render(&report, &args.origin),
+        }
+    );
+    Ok(if report.entries.iter().any(Entry::failed) {
+        Outcome::Findings
+    } else {
+        Outcome::Clean
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the forms are tested with.
+    pub fn sample() -> Report {
+        let patch = |part: &str, subject: &str| PatchName {
+            part: part.to_owned(),
+            subject: subject.to_owned(),
+            sha256: "a".repeat(64),
+        };
+        Report {
+            base: "7.3.4".to_owned(),
+            tree: "5b1b93321fb4c4dd9c489ce15c4f3caaadd798d7".to_owned(),
+            started: 1_794_700_800,
+            seconds: 125,
+            toolchain: "trixie-0123".to_owned(),
+            sum: "4 passed, 2 failed, 1 skipped".to_owned(),
+            patches: vec![
+                patch("1-fixes", "mm: <one> & \"two\""),
+                patch("2-feature", "mm: three"),
+            ],
+            entries: vec![
+                Entry::pass("", "check", "").because("54 patches"),
+                Entry::pass("patch 1+rust", BUILD, "what it touches")
+                    .taking(Duration::from_secs(31)),
+                Entry::fail("patch 2+rust", BUILD, "whole kernel")
+                    .because("error: x\n    \"a\" < b && c\u{1b}[0m"),
+                Entry::pass("tip+c", BOOT, ""),
+                Entry::pass("tip+c", "udmabuf", "test-1"),
+                Entry::skip("tip+c", "iommufd", "x: y").because("as on the base"),
+                Entry::not_run("tip+rust", BOOT, "").because("the budget is spent"),
+            ],
+            steps: vec![StepTime {
+                name: "booting tip+c".to_owned(),
+                seconds: 61.5,
+            }],
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let error = Report::read(&path).unwrap_err().to_string();
+        assert!(error.contains("cargo series test"), "{error}");
+        sample().write(&path).unwrap();
+        assert_eq!(Report::read(&path).unwrap(), sample());
+    }
+
+    #[test]
+    fn an_entry_in_words() {
+        let entry = Entry::skip("tip+c", "iommufd", "x: y");
+        assert_eq!(entry.to_string(), "skip  tip+c: iommufd: x: y");
+        let entry = entry.because("not here ");
+        assert_eq!(entry.to_string(), "skip  tip+c: iommufd: x: y: not here");
+        let entry = Entry::fail("", "check", "").because("one\ntwo");
+        assert_eq!(entry.to_string(), "FAIL  check\none\ntwo");
+    }
+
+    #[test]
+    fn the_patch_of_a_kernel() {
+        let patch = |kernel: &str| {
+            Entry::pass(kernel, "", "")
+                .patch()
+                .map(|(n, rest)| (n, rest.to_owned()))
+        };
+        assert_eq!(patch("patch 12+rust"), Some((12, "rust".to_owned())));
+        assert_eq!(patch("tip+rust"), None);
+    }
+}
