@@ -17,6 +17,7 @@ mod error;
 mod fold;
 mod format;
 mod git;
+mod history;
 mod import;
 mod kernel;
 mod mail;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<Outcome> {
     let ctx = Context::find(&cli.global)?;
+    history::keep_in(ctx.cache.dir("durations")?);
     match &cli.command {
         Command::Doctor(args) => doctor::doctor(&ctx, args),
         Command::Apply(args) => apply::apply(&ctx, args),

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One line per step, with its duration: a spinner on a terminal, plain lines elsewhere.
+//! One line per step, with its duration: on a terminal a spinner, and a bar where the past tells how long it takes; plain
+//! lines elsewhere.
 //!
 //! All of it goes to standard error, so that standard output holds results only.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write};
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::{Deserialize, Serialize};
+
+use crate::history;
 
 /// A step that ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +32,7 @@ pub fn steps() -> Vec<StepTime> {
 /// A step that is running. Dropped without [`Step::done`], it counts as failed.
 pub struct Step {
     name: String,
+    kind: String,
     start: Instant,
     bar: Option<ProgressBar>,
     ended: bool,
@@ -37,23 +41,67 @@ pub struct Step {
 /// Starts a step and says so.
 pub fn step(name: impl Display) -> Step {
     let name = name.to_string();
-    let bar = std::io::stderr().is_terminal().then(|| {
-        let bar = ProgressBar::new_spinner().with_style(
-            ProgressStyle::with_template("{spinner} {msg} {elapsed}")
-                .expect("the template is constant"),
-        );
-        bar.set_message(name.clone());
-        bar.enable_steady_tick(Duration::from_millis(120));
-        bar
-    });
+    step_of(name.clone(), name)
+}
+
+/// A step whose name says more than what it has in common with those that took about as long.
+pub fn step_of(kind: impl Display, name: impl Display) -> Step {
+    let (name, kind) = (name.to_string(), kind.to_string());
+    let bar = std::io::stderr()
+        .is_terminal()
+        .then(|| bar(&name, history::usual(&kind)));
     if bar.is_none() {
         eprintln!("series: {name} ...");
     }
     Step {
         name,
+        kind,
         start: Instant::now(),
         bar,
         ended: false,
+    }
+}
+
+fn bar(name: &str, usual: Option<Duration>) -> ProgressBar {
+    let template = "{spinner} {msg} {elapsed}{past}";
+    let past = move |state: &ProgressState, out: &mut dyn Write| {
+        if let Some(usual) = usual {
+            let _ = out.write_str(&past(state.elapsed(), usual));
+        }
+    };
+    let style = ProgressStyle::with_template(template)
+        .expect("the template is constant")
+        .with_key("past", past);
+    let bar = ProgressBar::new_spinner().with_style(style);
+    bar.set_message(name.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+/// How much of the usual time is over. A step that takes longer has no end that anybody could tell.
+fn past(elapsed: Duration, usual: Duration) -> String {
+    const WIDTH: usize = 20;
+    match usual.checked_sub(elapsed).filter(|left| !left.is_zero()) {
+        Some(left) => {
+            let done = (WIDTH as f64 * elapsed.as_secs_f64() / usual.as_secs_f64()) as usize;
+            let bar = "#".repeat(done) + &".".repeat(WIDTH - done);
+            format!(" [{bar}] about {} left", duration(left))
+        }
+        None => format!(" (usually {})", duration(usual)),
+    }
+}
+
+/// Says what runs of this kind took, if there were any.
+pub fn expect(kind: &str) {
+    let times = history::of(kind);
+    if let (Some(least), Some(most)) = (times.iter().min(), times.iter().max()) {
+        let (least, most) = (duration(*least), duration(*most));
+        let times = if least == most {
+            least
+        } else {
+            format!("{least} to {most}")
+        };
+        note(format_args!("the last runs of this kind took {times}"));
     }
 }
 
@@ -80,15 +128,16 @@ impl Step {
     }
 
     fn end(mut self, result: &str) {
+        history::add(&self.kind, self.start.elapsed());
         self.finish(result);
     }
 
     fn finish(&mut self, result: &str) {
         self.ended = true;
+        let time = self.start.elapsed();
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        let time = self.start.elapsed();
         eprintln!("series: {}: {result} ({})", self.name, duration(time));
         if let Ok(mut ended) = ENDED.lock() {
             ended.push(StepTime {
@@ -116,5 +165,32 @@ pub fn duration(d: Duration) -> String {
         format!("{s} s")
     } else {
         format!("{} min {:02} s", s / 60, s % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_ends_where_the_past_does() {
+        let at = |elapsed| past(Duration::from_secs(elapsed), Duration::from_secs(100));
+        assert_eq!(at(0), " [....................] about 1 min 40 s left");
+        assert_eq!(at(50), " [##########..........] about 50 s left");
+        assert_eq!(at(99), " [###################.] about 1.0 s left");
+        assert_eq!(at(100), " (usually 1 min 40 s)");
+        assert_eq!(at(300), " (usually 1 min 40 s)");
+    }
+
+    #[test]
+    fn durations() {
+        for (millis, said) in [
+            (400, "0.4 s"),
+            (9_999, "10.0 s"),
+            (42_000, "42 s"),
+            (425_000, "7 min 05 s"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(millis)), said);
+        }
     }
 }

@@ -119,7 +119,7 @@ pub fn tip_of(base: &Base, parts: &[PartFiles]) -> Result<String> {
 
 fn make(base: &Base, parts: &[PartFiles]) -> Result<Kept> {
     let count: usize = parts.iter().map(|part| part.patches.len()).sum();
-    let step = progress::step(format_args!("applying {count} patches"));
+    let step = progress::step_of("applying", format_args!("applying {count} patches"));
     let scratch = tempfile::tempdir().at("temporary folder")?;
     let index = scratch.path().join("index");
     let git = base

@@ -23,7 +23,10 @@ pub fn at(ctx: &Context, commit: &str) -> Result<PathBuf> {
     }
     let git = Git::at(&path);
     if git.resolve("HEAD")?.as_deref() != Some(commit) {
-        let step = progress::step(format_args!("checking out {}", &commit[..12]));
+        let step = progress::step_of(
+            "checking out",
+            format_args!("checking out {}", &commit[..12]),
+        );
         git.run(&["checkout", "--quiet", "--force", "--detach", commit])?;
         step.done();
     } else {

@@ -159,13 +159,14 @@ pub(super) fn run_make(
     fs::create_dir_all(log.parent().expect("the log has a folder")).at(&log)?;
     fs::write(&log, "").at(&log)?;
 
-    let step = progress::step(format_args!(
-        "building {} of {} ({}, {} lane)",
+    let (what, how) = (
         targets.join(" "),
-        source.name,
-        driver_name(driver),
-        lane.name()
-    ));
+        format!("({}, {} lane)", driver_name(driver), lane.name()),
+    );
+    let step = progress::step_of(
+        format_args!("building {what} {how}"),
+        format_args!("building {what} of {} {how}", source.name),
+    );
     let make = Make {
         toolchain,
         tree: &tree,

@@ -24,7 +24,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::report::{self, BOOT, BUILD, Entry, Kind, PatchName, Report};
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
-use crate::{clock, patches, progress, run};
+use crate::{clock, history, patches, progress, run};
 
 struct Session<'a> {
     ctx: &'a Context,
@@ -41,6 +41,8 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         patches::need(ctx, n)?;
     }
     report::forget(ctx)?;
+    let kind = kind(args);
+    progress::expect(&kind);
     let mut tally = Tally::default();
     own_tests(ctx, &mut tally);
     let toolchain = Toolchain::ensure(ctx)?;
@@ -107,7 +109,13 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         steps: progress::steps(),
     }
     .save(ctx)?;
+    history::add(&kind, start.elapsed());
     Ok(outcome)
+}
+
+/// Runs with the same arguments take about as long.
+fn kind(args: &TestArgs) -> String {
+    format!("test {} {} {:?}", args.full, args.quick, args.patch)
 }
 
 fn outcome(entries: &[Entry]) -> Outcome {

@@ -226,7 +226,7 @@ fn prove(
         tree: &stack::tree_of(&stack.base.git(), last)?,
         part: &parts[i],
     };
-    let step = progress::step(format_args!("proving {}", mbox.display()));
+    let step = progress::step_of("proving", format_args!("proving {}", mbox.display()));
     if args.no_b4 {
         progress::note("b4: not run");
     } else {
