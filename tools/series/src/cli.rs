@@ -172,6 +172,9 @@ pub struct TestArgs {
     /// Stop starting new work after this time (60m, 90s, 2h); what is left counts as not run
     #[arg(long, value_name = "TIME", value_parser = parse_budget)]
     pub budget: Option<Duration>,
+    /// Boot every guest, those too that passed earlier with the same kernel, tests and machine
+    #[arg(long)]
+    pub again: bool,
     /// Test this patch only, counted from 1 through all parts
     #[arg(long, value_name = "N")]
     pub patch: Option<usize>,

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `boot`: the tests of `series.toml` in a guest, as verdicts; or anybody's initramfs.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::build::{self, Kernel, Source};
 use super::ktap::{self, Case, Verdict};
-use super::qemu::{self, End, Guest};
+use super::qemu::{self, End, Guest, Ran};
 use super::settings::Layout;
 use super::splat::{self, Splat};
-use super::{GuestTest, accel, guest, selected, steps, table};
+use super::{GuestTest, accel, guest, kept, selected, steps, table};
 use crate::cli::BootArgs;
 use crate::context::Context;
 use crate::error::{Error, Outcome, Result};
@@ -28,11 +27,12 @@ pub struct Run {
     pub name: String,
     pub results: Vec<TestResult>,
     pub splats: Vec<Splat>,
-    pub end: End,
-    /// The end of the console.
-    pub last_words: String,
-    pub console_log: PathBuf,
+    pub ran: Ran,
     pub time: Duration,
+    /// What it is kept under.
+    pub key: String,
+    /// It was not booted: this is what it said on this date.
+    pub kept: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -84,10 +84,15 @@ impl Run {
                 may_skip: 0,
             }],
             splats: Vec::new(),
-            end: End::PowerOff,
-            last_words: String::new(),
-            console_log: PathBuf::from("console.log"),
+            ran: Ran {
+                end: End::PowerOff,
+                console: String::new(),
+                results: String::new(),
+                console_log: "console.log".into(),
+            },
             time: Duration::ZERO,
+            key: name.to_owned(),
+            kept: None,
         }
     }
 
@@ -115,16 +120,16 @@ impl Run {
             .iter()
             .map(|splat| Entry::fail(&self.name, &splat.test, "splat").because(&splat.line))
             .collect();
-        if self.end != End::PowerOff {
-            let what = match self.end {
+        if self.ran.end != End::PowerOff {
+            let what = match self.ran.end {
                 End::Panic => "the kernel panicked",
                 End::Hang => "the guest did not end in time",
                 _ => "QEMU failed",
             };
             troubles.push(Entry::fail(&self.name, BOOT, "").because(format_args!(
                 "{what}: read {}\n{}",
-                self.console_log.display(),
-                self.last_words
+                self.ran.console_log.display(),
+                qemu::last_words(&self.ran.console)
             )));
         }
         troubles
@@ -175,6 +180,7 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
             &Source::tip(&stack),
             &chosen,
             args,
+            Kept::Ignored,
         )?;
         println!("{}", table::render(&[&run]));
         outcome = outcome.and(judge(&run));
@@ -256,7 +262,7 @@ fn judge(run: &Run) -> Outcome {
         count(Verdict::Pass)
     );
     if failed > 0 {
-        println!("console: {}", run.console_log.display());
+        println!("console: {}", run.ran.console_log.display());
         Outcome::Findings
     } else if !wrong_skips.is_empty() {
         Outcome::NotRun
@@ -265,7 +271,15 @@ fn judge(run: &Run) -> Outcome {
     }
 }
 
+/// Whether what a guest said earlier will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    Used,
+    Ignored,
+}
+
 /// Boots a kernel with these tests, which are built from `programs`.
+#[allow(clippy::too_many_arguments)]
 pub fn tests(
     ctx: &Context,
     toolchain: &Toolchain,
@@ -274,6 +288,7 @@ pub fn tests(
     programs: &Source,
     tests: &[GuestTest],
     args: &BootArgs,
+    use_kept: Kept,
 ) -> Result<Run> {
     let initrd = guest::with_tests(ctx, toolchain, programs, tests)?;
     let accel = accel::choose(ctx, toolchain, kernel)?;
@@ -282,9 +297,7 @@ pub fn tests(
         name.replace(' ', "-"),
         kernel.key
     ))?;
-    let start = Instant::now();
-    let step = progress::step(format_args!("booting {name}"));
-    let ran = Guest {
+    let guest = Guest {
         image: &kernel.image,
         initrd: &initrd,
         append: args.append.as_deref().unwrap_or(""),
@@ -295,9 +308,29 @@ pub fn tests(
         logs: &logs,
         interactive: false,
         plugin: None,
-    }
-    .run(toolchain)?;
-    step.done_with(format_args!("{:?}", ran.end));
+    };
+    let key = kept::key(kernel, &guest)?;
+    let known = match use_kept {
+        Kept::Used => kept::find(&kept::folder(ctx)?, &key),
+        Kept::Ignored => None,
+    };
+    let (ran, time, date) = match known {
+        Some(known) => {
+            let time = Duration::from_secs_f64(known.seconds);
+            progress::note(format_args!(
+                "{name}: not booted, {}",
+                kept::said(known.date)
+            ));
+            (known.ran, time, Some(known.date))
+        }
+        None => {
+            let start = Instant::now();
+            let step = progress::step(format_args!("booting {name}"));
+            let ran = guest.run(toolchain)?;
+            step.done_with(format_args!("{:?}", ran.end));
+            (ran, start.elapsed(), None)
+        }
+    };
     let mut results = results(&ran.results, tests);
     if kernel.runs_kunit {
         results.push(TestResult {
@@ -310,10 +343,10 @@ pub fn tests(
         name: name.to_owned(),
         results,
         splats: splat::find(&ran.console),
-        end: ran.end,
-        last_words: qemu::last_words(&ran.console),
-        console_log: ran.console_log,
-        time: start.elapsed(),
+        ran,
+        time,
+        key,
+        kept: date,
     })
 }
 

@@ -7,6 +7,7 @@ pub mod build;
 mod examples;
 pub mod guest;
 pub mod kconfig;
+mod kept;
 mod ktap;
 pub mod qemu;
 #[cfg(test)]

@@ -8,6 +8,8 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::accel::Accel;
 use crate::error::{At, Error, Result};
 use crate::toolchain::Toolchain;
@@ -35,7 +37,7 @@ pub struct Guest<'a> {
 }
 
 /// How a guest ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     PowerOff,
     Panic,
@@ -45,7 +47,7 @@ pub enum End {
     Qemu,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ran {
     pub end: End,
     pub console: String,
@@ -55,7 +57,7 @@ pub struct Ran {
 
 impl Guest<'_> {
     /// The arguments behind the program's name. Paths are those inside the toolchain root.
-    fn arguments(&self) -> Vec<String> {
+    pub(super) fn arguments(&self) -> Vec<String> {
         let mut arguments: Vec<&str> = vec!["-nodefaults", "-no-user-config", "-display", "none"];
         arguments.extend(["-no-reboot", "-m", self.memory]);
         // A fixed clock and no random instructions: two runs see the same machine.

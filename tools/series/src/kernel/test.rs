@@ -11,6 +11,7 @@ use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::examples;
 use super::kconfig::Lane;
+use super::kept;
 use super::ktap::{Case, Verdict};
 use super::qemu::End;
 use super::same;
@@ -32,6 +33,9 @@ struct Session<'a> {
     stack: Stack,
     tally: Tally,
     deadline: Option<Instant>,
+    use_kept: boot::Kept,
+    /// Runs that were kept from earlier.
+    not_booted: usize,
 }
 
 pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
@@ -70,6 +74,12 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         stack,
         tally,
         deadline: args.budget.map(|budget: Duration| start + budget),
+        use_kept: if args.again {
+            boot::Kept::Ignored
+        } else {
+            boot::Kept::Used
+        },
+        not_booted: 0,
     };
     match args.patch {
         Some(n) => session.patch(n, &[Driver::Rust, Driver::C], true)?,
@@ -78,13 +88,13 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
                 session.walk(args.full)?;
             }
             let base = session.side_by_side(args.quick)?;
-            session.layouts(args.quick);
+            session.layouts(args.quick)?;
             if !args.quick {
                 session.examples();
                 session.costs();
             }
             if args.full {
-                session.debug_lane(base.as_ref());
+                session.debug_lane(base.as_ref())?;
             }
         }
     }
@@ -92,6 +102,12 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     if !args.full {
         println!(
             "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and the debug lane"
+        );
+    }
+    if session.not_booted > 0 {
+        println!(
+            "{} guests were not booted again: the same kernels, tests and machines passed before; --again boots them",
+            session.not_booted
         );
     }
     let tally = session.tally;
@@ -253,7 +269,9 @@ impl Session<'_> {
             if let Ok(kernel) = kernel {
                 let tests = existing(self.ctx, &self.stack, n);
                 if let Some(run) = self.boot(&kernel, &name, &source, &tests, &boot_args()) {
+                    let before = self.tally.failed;
                     self.require_all(&run);
+                    self.settle(&run, before)?;
                 }
             }
         }
@@ -313,6 +331,7 @@ impl Session<'_> {
             programs,
             tests,
             args,
+            self.use_kept,
         );
         run.map_err(|e| self.tally.add(Entry::not_run(name, BOOT, "").because(e)))
             .ok()
@@ -348,9 +367,12 @@ impl Session<'_> {
     /// The guest powers off, the kernel does not complain, and no test skips more cases than it may. The kernel's own
     /// selftests are compared instead.
     fn require_end(&mut self, run: &Run) {
-        if run.end == End::PowerOff {
-            self.tally
-                .add(Entry::pass(&run.name, BOOT, "").taking(run.time));
+        if run.ran.end == End::PowerOff {
+            let entry = Entry::pass(&run.name, BOOT, "");
+            self.tally.add(match run.kept {
+                Some(date) => entry.because(kept::said(date)),
+                None => entry.taking(run.time),
+            });
         }
         let settings = &self.ctx.config.kernel;
         for wrong in run.wrong_skips(|test| !settings.compares(test)) {
@@ -359,6 +381,12 @@ impl Session<'_> {
         for trouble in run.troubles() {
             self.tally.add(trouble);
         }
+    }
+
+    /// A run that failed nothing since `failed` were counted is kept; one that did is booted again next time.
+    fn settle(&mut self, run: &Run, failed: usize) -> Result<()> {
+        self.not_booted += usize::from(run.kept.is_some());
+        kept::settle(&kept::folder(self.ctx)?, run, self.tally.failed == failed)
     }
 
     /// The kernel's own selftests end as they end on the base.
@@ -414,7 +442,9 @@ impl Session<'_> {
             runs.extend(self.boot_built(kernel, &name, &tip, &tests, &boot_args()));
         }
         println!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
+        let before_all = self.tally.failed;
         for run in &runs {
+            let before = self.tally.failed;
             if run.name.starts_with("base") {
                 self.require_base(run, &tests);
                 for missing in never_ran(run, &tests) {
@@ -426,13 +456,18 @@ impl Session<'_> {
                     let base = runs.iter().find(|run| run.name.starts_with("base"));
                     self.require_same(base, run, &tests);
                 }
+                self.settle(run, before)?;
             }
+        }
+        // Whatever differs from the base can be its fault.
+        if let Some(base) = runs.iter().find(|run| run.name.starts_with("base")) {
+            self.settle(base, before_all)?;
         }
         Ok(runs.into_iter().find(|run| run.name.starts_with("base")))
     }
 
     /// The tip in guests with memory that the others do not have.
-    fn layouts(&mut self, quick: bool) {
+    fn layouts(&mut self, quick: bool) -> Result<()> {
         let settings = &self.ctx.config.kernel;
         let tip = Source::tip(&self.stack);
         let drivers: &[Driver] = if quick {
@@ -450,10 +485,13 @@ impl Session<'_> {
                 }
                 let kernel = self.kernel(&tip, driver);
                 if let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &args) {
+                    let before = self.tally.failed;
                     self.require_all(&run);
+                    self.settle(&run, before)?;
                 }
             }
         }
+        Ok(())
     }
 
     /// What the kernel crate makes impossible does not compile.
@@ -486,7 +524,7 @@ impl Session<'_> {
 
     /// The tip with everything that the kernel can check about itself, with either driver. The kernel's own selftests are
     /// compared with the base without those checks.
-    fn debug_lane(&mut self, base: Option<&Run>) {
+    fn debug_lane(&mut self, base: Option<&Run>) -> Result<()> {
         let tip = Source::tip(&self.stack);
         let tests = self.ctx.config.kernel.in_debug();
         for driver in [Driver::C, Driver::Rust] {
@@ -497,10 +535,13 @@ impl Session<'_> {
             // Warnings were compared with the base's in the primary lane.
             let kernel = build::kernel(self.ctx, &self.toolchain, &tip, driver, Lane::Debug);
             if let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &boot_args()) {
+                let before = self.tally.failed;
                 self.require_all(&run);
                 self.require_same(base, &run, &tests);
+                self.settle(&run, before)?;
             }
         }
+        Ok(())
     }
 
     /// On the base exactly those cases fail that the stack mends.
