@@ -229,6 +229,9 @@ pub struct MailArgs {
     /// A commit that others have, with the base's tree; without it the cover letter names the release and the tree
     #[arg(long, value_name = "ID")]
     pub base_commit: Option<String>,
+    /// Instead of a mailbox, leave a branch for b4 prep in the worktree's repository [default name: b4/<part>]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["verify", "out"])]
+    pub b4_branch: Option<String>,
     /// Write nothing; prove the mailboxes that are there
     #[arg(long)]
     pub verify: bool,

@@ -181,3 +181,112 @@ fn what_cannot_be_mailed_says_why() {
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("1-fixes/cover.txt"), "{}", ran.err);
 }
+
+/// A repository whose owner git knows.
+fn with_identity() -> Toy {
+    let toy = Toy::with_stack();
+    toy.git(&toy.repo(), &["config", "user.name", "Sam Signer"]);
+    toy.git(&toy.repo(), &["config", "user.email", "sam@example.org"]);
+    toy
+}
+
+#[test]
+fn a_branch_for_b4() {
+    let toy = with_identity();
+    let config = toy.repo().join("series.toml");
+    let dir = "dir = \"2-feature\"";
+    replace(
+        &config,
+        dir,
+        &format!("{dir}\nto = [\"linux-mm@kvack.org\"]"),
+    );
+    let tree = toy.applied();
+    let tested = toy.git(&tree, &["rev-parse", "HEAD^{tree}"]);
+    let ran = toy.run(&[
+        "mail",
+        "--no-b4",
+        "--b4-branch",
+        "--signoff",
+        "--version",
+        "v2",
+    ]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(ran.out, "b4/fixes\nb4/feature\n");
+    let show = |format: &str, commit: &str| {
+        toy.git(
+            &tree,
+            &["show", "-s", &format!("--format={format}"), commit],
+        )
+    };
+    assert_eq!(show("%T", "b4/feature"), tested);
+    // The first part's patch, the cover letter, two patches.
+    let log = toy.git(&tree, &["log", "--format=%an|%cn|%s", "-3", "b4/feature"]);
+    assert_eq!(
+        log,
+        "Ann Author|Sam Signer|mm: use pin_fd\nAnn Author|Sam Signer|mm: add pin_fd\n\
+         Sam Signer|Sam Signer|A feature."
+    );
+    assert!(show("%b", "b4/feature").contains("Signed-off-by: Sam Signer <sam@example.org>"));
+    assert_eq!(show("%T", "b4/feature~2"), show("%T", "b4/feature~3"));
+    assert!(show("%s", "b4/feature~3").starts_with("mm: spell seven"));
+
+    let cover = show("%B", "b4/feature~2");
+    assert!(cover.contains("\nTo: linux-mm@kvack.org\n"), "{cover}");
+    let (_, tracking) = cover.split_once("\n--- b4-submit-tracking ---\n").unwrap();
+    let json = &tracking[tracking.find('{').unwrap()..];
+    let tracking: serde_json::Value = serde_json::from_str(json).unwrap();
+    let series = &tracking["series"];
+    assert_eq!(series["revision"], 2);
+    assert!(
+        series["change-id"]
+            .as_str()
+            .unwrap()
+            .starts_with("feature-")
+    );
+    let before = series["prerequisites"].as_array().unwrap();
+    assert!(
+        before[0].as_str().unwrap().starts_with("change-id: fixes-"),
+        "{before:?}"
+    );
+    assert!(
+        before[1].as_str().unwrap().starts_with("patch-id: "),
+        "{before:?}"
+    );
+    assert_eq!(before.len(), 2);
+}
+
+#[test]
+fn a_branch_with_work_in_it_is_not_replaced() {
+    let toy = with_identity();
+    let tree = toy.applied();
+    let make = ["mail", "--no-b4", "--part", "2", "--b4-branch", "mine"];
+    assert_eq!(toy.run(&make).code, 0);
+    assert_eq!(toy.run(&make).code, 0, "what the tool left it replaces");
+
+    toy.git(&tree, &["checkout", "-q", "mine"]);
+    let ran = toy.run(&make);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("is checked out in"), "{}", ran.err);
+    replace(&tree.join("mm/gup.c"), "line 1\n", "line one\n");
+    toy.commit(&tree, "mm: one\n\nWhy.");
+    let mine = toy.git(&tree, &["rev-parse", "mine"]);
+    let ran = toy.run(&make);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("it may hold work of yours"), "{}", ran.err);
+    assert_eq!(toy.git(&tree, &["rev-parse", "mine"]), mine);
+}
+
+#[test]
+fn what_no_branch_can_be_made_of_says_why() {
+    let toy = Toy::with_stack();
+    let ran = toy.run(&["mail", "--no-b4", "--b4-branch"]);
+    assert_eq!(ran.code, 2, "b4 goes by the committer: {}", ran.err);
+    assert!(ran.err.contains("git has no user."), "{}", ran.err);
+    let toy = with_identity();
+    for (name, said) in [("one", "is one name for 2 parts"), ("a..b", "no name")] {
+        let part: &[&str] = if name == "one" { &[] } else { &["--part", "1"] };
+        let ran = toy.run(&[&["mail", "--no-b4", "--b4-branch", name][..], part].concat());
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(ran.err.contains(said), "{}", ran.err);
+    }
+}

@@ -25,7 +25,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::report::{self, BOOT, BUILD, Entry, Kind, PatchName, Report};
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
-use crate::{clock, history, patches, progress, run};
+use crate::{clock, history, mail, patches, progress, run};
 
 struct Session<'a> {
     ctx: &'a Context,
@@ -67,6 +67,15 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         "check",
         "patches, messages and mirrored files",
     ));
+    let mailed = Instant::now();
+    let proven = mail::prove_all(ctx, &toolchain, &stack);
+    let entry = Entry::of(
+        &proven,
+        "",
+        "mail",
+        "every part leads to the tested tree, with git am and b4",
+    );
+    tally.add(entry.taking(mailed.elapsed()));
 
     let mut session = Session {
         ctx,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `mail`: each part as a threaded mailbox that is proven to lead to the tested tree. Nothing is sent.
 
+mod branch;
 mod header;
 mod maintainers;
 mod prove;
@@ -9,26 +10,34 @@ mod thread;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
+use branch::{Branch, Person};
 use header::Mail;
 use prove::Goal;
 use thread::Thread;
 
-use crate::cli::MailArgs;
+use crate::cli::{Cli, Command, MailArgs};
 use crate::config::{BaseSource, Part};
 use crate::context::Context;
 use crate::error::{At, Error, Outcome, Result};
+use crate::git;
 use crate::patches::{self, PartFiles};
 use crate::progress;
 use crate::run;
-use crate::stack::{self, Stack};
+use crate::stack::{self, PatchCommit, Stack};
 use crate::toolchain::Toolchain;
 
 pub fn mail(ctx: &Context, args: &MailArgs) -> Result<Outcome> {
     let parts = patches::read(ctx)?;
     let chosen = chosen(&parts, args.part)?;
-    let signer = args.signoff.then(|| identity(&ctx.repo)).transpose()?;
+    if let Some(name) = &args.b4_branch {
+        return b4_branches(ctx, args, &parts, &chosen, name);
+    }
+    let signer = args
+        .signoff
+        .then(|| identity(&ctx.repo, "--signoff"))
+        .transpose()?
+        .map(|person| person.to_string());
     let stack = stack::ensure(ctx)?;
     let base = base_lines(ctx, &stack, args.base_commit.as_deref())?;
     let out = match &args.out {
@@ -78,14 +87,7 @@ fn render(
     signer: Option<&str>,
 ) -> Result<String> {
     let part = &parts[i];
-    let place = Path::new("patches").join(&part.dir).join(patches::COVER);
-    let cover = part.cover.as_deref().ok_or_else(|| {
-        Error::finding(
-            place.display(),
-            "a part that is mailed needs a cover letter",
-        )
-        .mend("write it into the message of the part's cover commit, then cargo series refresh")
-    })?;
+    let cover = cover(part)?;
     let known = recipients(ctx, &part.dir);
     if known.to.is_empty() {
         progress::note(format_args!(
@@ -112,6 +114,141 @@ fn render(
         patches: &files,
     };
     Ok(thread.mails().iter().map(Mail::render).collect())
+}
+
+fn cover(part: &PartFiles) -> Result<&str> {
+    let place = Path::new("patches").join(&part.dir).join(patches::COVER);
+    part.cover.as_deref().ok_or_else(|| {
+        Error::finding(
+            place.display(),
+            "a part that is mailed needs a cover letter",
+        )
+        .mend("write it into the message of the part's cover commit, then cargo series refresh")
+    })
+}
+
+/// Each part as a branch for b4, next to the worktree's. `name` is empty where each part has its own.
+fn b4_branches(
+    ctx: &Context,
+    args: &MailArgs,
+    parts: &[PartFiles],
+    chosen: &[usize],
+    name: &str,
+) -> Result<Outcome> {
+    if !name.is_empty() && chosen.len() != 1 {
+        return Err(Error::config(
+            format!("--b4-branch {name}"),
+            format!("is one name for {} parts", chosen.len()),
+        )
+        .mend(format!("--part N --b4-branch {name}"))
+        .mend("--b4-branch without a name: each part then has its own"));
+    }
+    let committer = identity(&ctx.repo, "--b4-branch")?;
+    let stack = stack::ensure(ctx)?;
+    let git = stack.base.git();
+    if let Some(id) = &args.base_commit {
+        public_commit(ctx, &stack, id)?;
+    } else {
+        progress::note(
+            "without --base-commit b4 names the commit before each part, which nobody else has",
+        );
+    }
+    for &i in chosen {
+        let branch = branch(ctx, args, &stack, parts, i, &committer)?;
+        let name = match name {
+            "" => format!("b4/{}", thread::slug(branch.part)),
+            name => name.to_owned(),
+        };
+        if args.no_b4 {
+            progress::note("b4: not run");
+        } else {
+            let step = progress::step_of("proving a branch", format_args!("proving {name}"));
+            let goal = goal(&stack, &branch.onto, &parts[i])?;
+            goal.b4_prep(&Toolchain::ensure(ctx)?, &branch)?;
+            step.done();
+        }
+        branch::place(&git, &name, &branch.make(&git)?)?;
+        println!("{name}");
+    }
+    progress::note("git checkout BRANCH in the worktree of apply, then b4 prep --show-info");
+    Ok(Outcome::Clean)
+}
+
+fn branch<'a>(
+    ctx: &'a Context,
+    args: &MailArgs,
+    stack: &Stack,
+    parts: &'a [PartFiles],
+    i: usize,
+    committer: &'a Person,
+) -> Result<Branch<'a>> {
+    let part = &parts[i];
+    let known = recipients(ctx, &part.dir);
+    let mut prerequisites: Vec<String> = prerequisites(stack, &parts[..i], args.version)?
+        .lines()
+        .map(|line| line.trim_start_matches("prerequisite-").to_owned())
+        .collect();
+    let base = args.base_commit.iter();
+    prerequisites.extend(base.map(|id| format!("base-commit: {id}")));
+    let of_part = |patch: &&PatchCommit| patch.part == part.dir;
+    Ok(Branch {
+        part: &part.dir,
+        onto: onto(stack, parts, i),
+        patches: stack.commits.iter().filter(of_part).cloned().collect(),
+        cover: cover(part)?,
+        to: &known.to,
+        cc: &known.cc,
+        version: args.version,
+        rfc: args.rfc,
+        prerequisites,
+        committer,
+        signoff: args.signoff,
+    })
+}
+
+/// Every part as a mailbox and as a branch, proven and not kept.
+pub fn prove_all(ctx: &Context, toolchain: &Toolchain, stack: &Stack) -> Result<()> {
+    let args = &plain_arguments();
+    let parts = patches::read(ctx)?;
+    let base = base_lines(ctx, stack, None)?;
+    let committer = Person {
+        name: git::NAME.to_owned(),
+        email: git::EMAIL.to_owned(),
+    };
+    let dir = tempfile::tempdir().at("temporary folder")?;
+    for i in chosen(&parts, None)? {
+        let part = &parts[i];
+        let mbox = dir.path().join(format!("{}.mbox", part.dir));
+        let text = render(ctx, args, stack, &parts, i, &base, None)?;
+        fs::write(&mbox, text).at(&mbox)?;
+        let branch = branch(ctx, args, stack, &parts, i, &committer)?;
+        let step = progress::step(format_args!("proving the mails of {}", part.dir));
+        let goal = goal(stack, &branch.onto, part)?;
+        goal.git_am(&mbox)?;
+        goal.b4(toolchain, &mbox)?;
+        goal.b4_prep(toolchain, &branch)?;
+        step.done();
+    }
+    Ok(())
+}
+
+/// `mail` without any option.
+fn plain_arguments() -> MailArgs {
+    use clap::Parser;
+    match Cli::parse_from(["series", "mail"]).command {
+        Command::Mail(args) => args,
+        _ => unreachable!("mail was asked for"),
+    }
+}
+
+/// Where a part starts and must lead.
+fn goal<'a>(stack: &'a Stack, onto: &'a str, part: &'a PartFiles) -> Result<Goal<'a>> {
+    Ok(Goal {
+        base: &stack.base,
+        onto,
+        tree: stack::tree_of(&stack.base.git(), end(stack, part)?)?,
+        part,
+    })
 }
 
 fn parse(patch: &patches::PatchFile) -> Result<Mail> {
@@ -219,13 +356,8 @@ fn prove(
         return Err(Error::config(mbox.display(), "there is no such file")
             .mend("cargo series mail, which writes it"));
     }
-    let last = end(stack, &parts[i])?;
-    let goal = Goal {
-        base: &stack.base,
-        onto: &onto(stack, parts, i),
-        tree: &stack::tree_of(&stack.base.git(), last)?,
-        part: &parts[i],
-    };
+    let onto = onto(stack, parts, i);
+    let goal = goal(stack, &onto, &parts[i])?;
     let step = progress::step_of("proving", format_args!("proving {}", mbox.display()));
     if args.no_b4 {
         progress::note("b4: not run");
@@ -237,18 +369,21 @@ fn prove(
     Ok(())
 }
 
-/// "Name <address>" of whoever runs this, as git knows it in this repository.
-fn identity(repo: &Path) -> Result<String> {
+/// Whoever runs this, as git knows them in this repository.
+fn identity(repo: &Path, option: &str) -> Result<Person> {
     let get = |key: &str| -> Result<String> {
-        let mut command = Command::new("git");
+        let mut command = std::process::Command::new("git");
         command.arg("-C").arg(repo).args(["config", "--get", key]);
         let output = run::capture(&mut command)?;
         let value = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if value.is_empty() {
-            return Err(Error::config("--signoff", format!("git has no {key}"))
+            return Err(Error::config(option, format!("git has no {key}"))
                 .mend(format!("git config {key} ...")));
         }
         Ok(value)
     };
-    Ok(format!("{} <{}>", get("user.name")?, get("user.email")?))
+    Ok(Person {
+        name: get("user.name")?,
+        email: get("user.email")?,
+    })
 }

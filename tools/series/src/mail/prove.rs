@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::branch::Branch;
+use super::thread;
 use crate::base::Base;
 use crate::error::{At, Error, Result};
 use crate::git::Git;
@@ -19,7 +21,7 @@ pub struct Goal<'a> {
     /// The last commit before the part.
     pub onto: &'a str,
     /// The tree after its last patch.
-    pub tree: &'a str,
+    pub tree: String,
     pub part: &'a PartFiles,
 }
 
@@ -98,6 +100,78 @@ impl Goal<'_> {
         self.git_am(&made_by_b4(&out.path().join("out"))?)
             .map_err(|e| failed(mbox, "what b4 makes of it is something else").detail(e.summary()))
     }
+
+    /// b4 takes this branch for one that it prepares, and the patches that it makes of it lead to the tree.
+    pub fn b4_prep(&self, toolchain: &Toolchain, branch: &Branch) -> Result<()> {
+        let (dir, git) = self.checkout()?;
+        git.run(&["branch", "named", &branch.make(&git)?])?;
+        // b4 would look for the mails of a part that this one names in an archive, and there need be no network.
+        let mut alone = branch.clone();
+        alone
+            .prerequisites
+            .retain(|line| line.starts_with("patch-id:"));
+        git.run(&["branch", "alone", &alone.make(&git)?])?;
+        git.run(&["checkout", "--quiet", "alone"])?;
+        git.run(&["config", "user.name", &branch.committer.name])?;
+        git.run(&["config", "user.email", &branch.committer.email])?;
+        // As the folders are called inside.
+        let alternates = dir.path().join(".git/objects/info/alternates");
+        fs::write(&alternates, "/linux.git/objects\n").at(&alternates)?;
+        let out = tempfile::tempdir().at("temporary folder")?;
+        let b4 = |arguments: &[&str]| -> Result<String> {
+            let mounts = [
+                (dir.path(), "/work"),
+                (&self.base.git, "/linux.git"),
+                (out.path(), "/mail"),
+            ];
+            let mut command = toolchain.command(&mounts, "env");
+            command.args(["-C", "/work", "b4", "--offline-mode", "prep"]);
+            let output = run::capture(command.args(arguments))?;
+            let said = format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+            if output.status.success() {
+                return Ok(said);
+            }
+            let place = format!("b4 prep {}", arguments.join(" "));
+            Err(Error::finding(place, run::describe(output.status)).detail(run::tail(&said)))
+        };
+        let change_id = thread::change_id(branch.part);
+        let said = b4(&["--show-info", "named"])?;
+        if info(&said, "change-id") != Some(&change_id) {
+            let cause = format!("does not find the change-id {change_id}");
+            return Err(Error::finding("b4 prep", cause).detail(run::tail(&said)));
+        }
+        b4(&["--format-patch", "/mail"])?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(out.path()).at(out.path())? {
+            let path = entry.at(out.path())?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // The cover letter is no patch, and git am would look for one in it.
+            if !name.starts_with("0000-") {
+                names.push(path);
+            }
+        }
+        names.sort();
+        let mut mails = Vec::new();
+        for name in &names {
+            mails.extend(fs::read(name).at(name)?);
+            mails.push(b'\n');
+        }
+        let mbox = out.path().join("all.mbox");
+        fs::write(&mbox, mails).at(&mbox)?;
+        self.git_am(&mbox).map_err(|e| {
+            Error::finding("b4 prep", "what it makes of the branch is something else").detail(e)
+        })
+    }
+}
+
+/// What `b4 prep --show-info` says under this name.
+fn info<'a>(said: &'a str, name: &str) -> Option<&'a str> {
+    said.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 /// Whether b4 found that many patches and missed none: its exit status does not tell.
@@ -141,6 +215,13 @@ mod tests {
         assert_eq!(complete(WHOLE, 2), Ok(()));
         assert!(complete(WHOLE, 3).is_err());
         assert!(complete("No patches found.\n", 2).is_err());
+    }
+
+    #[test]
+    fn what_b4_says_of_a_branch() {
+        let said = "branch: proof\nchange-id: fixes-01\nrevision: 2\n";
+        assert_eq!(info(said, "change-id"), Some("fixes-01"));
+        assert_eq!(info(said, "base-branch"), None);
     }
 
     #[test]

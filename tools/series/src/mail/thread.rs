@@ -132,7 +132,7 @@ pub fn change_id(part: &str) -> String {
 }
 
 /// A part's name without its number: "1-fixes" is "fixes".
-fn slug(part: &str) -> &str {
+pub fn slug(part: &str) -> &str {
     let name = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-');
     if name.is_empty() { part } else { name }
 }
@@ -145,13 +145,18 @@ fn domain(from: &str) -> &str {
         .unwrap_or("localhost")
 }
 
-/// Adds the line below the message, next to the trailers that are there.
+/// A mail's body with the line below its message.
 fn signed_off(body: &str, signer: &str) -> String {
-    let line = format!("Signed-off-by: {signer}");
     let (message, rest) = body.split_once("\n---\n").unwrap_or((body, ""));
-    let message = message.trim_end();
+    let message = with_signature(message.trim_end(), signer);
+    format!("{message}\n---\n{rest}")
+}
+
+/// Adds the line below a message, next to the trailers that are there, unless it is one of them.
+pub fn with_signature(message: &str, signer: &str) -> String {
+    let line = format!("Signed-off-by: {signer}");
     if message.lines().any(|known| known == line) {
-        return body.to_owned();
+        return message.to_owned();
     }
     let last = message.rsplit("\n\n").next().unwrap_or_default();
     let trailer = |line: &str| {
@@ -165,7 +170,7 @@ fn signed_off(body: &str, signer: &str) -> String {
     } else {
         "\n\n"
     };
-    format!("{message}{gap}{line}\n---\n{rest}")
+    format!("{message}{gap}{line}")
 }
 
 #[cfg(test)]
