@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::base;
 use crate::cli::ApplyArgs;
 use crate::context::Context;
 use crate::error::{At, Error, Outcome, Result};
@@ -17,10 +18,20 @@ pub fn apply(ctx: &Context, args: &ApplyArgs) -> Result<Outcome> {
     if let Some(dir) = &args.onto {
         return onto::apply(ctx, dir);
     }
+    let on_base;
+    let (ctx, folder) = match &args.base {
+        Some(name) => {
+            // A 3-way merge starts from the blobs of the base that the patches are written for.
+            base::ensure(ctx)?;
+            on_base = ctx.on_base(name)?;
+            (&on_base, worktree::path_on(ctx, name))
+        }
+        None => (ctx, worktree::default_path(ctx)),
+    };
     let stack = stack::ensure(ctx)?;
     let path = match &args.dir {
         Some(dir) => absolute(dir)?,
-        None => worktree::default_path(ctx),
+        None => folder,
     };
     let branch = worktree::branch(&path);
     if worktree::is_checkout(&path)? {

@@ -40,6 +40,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Turn the patches into commits in a worktree, or on a tree of your own
     Apply(ApplyArgs),
+    /// Say of every patch whether it applies to the other bases of series.toml
+    Drift(DriftArgs),
     /// Write the worktree's commits back to patches/ and the mirrored files
     Refresh(RefreshArgs),
     /// Check patches, messages and mirrored files without building anything
@@ -77,9 +79,19 @@ pub struct ApplyArgs {
     /// Apply with git am --3way to this tree instead, on its current branch
     #[arg(long, value_name = "DIR")]
     pub onto: Option<PathBuf>,
+    /// On this base of series.toml instead of the one that the patches are written for, in a worktree of its own
+    #[arg(long, value_name = "NAME", conflicts_with = "onto")]
+    pub base: Option<String>,
     /// Replace a worktree that holds changes of yours; they are kept under refs/series/backup/
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DriftArgs {
+    /// This base only [default: all that the patches are not written for]
+    #[arg(long, value_name = "NAME")]
+    pub base: Option<String>,
 }
 
 #[derive(Debug, Args)]

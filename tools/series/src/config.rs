@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::error::{At, Error, Result};
 use crate::kernel;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The name of the base that the patches are written for.
@@ -124,6 +124,24 @@ impl Config {
     /// The base that the patches are written for.
     pub fn base(&self) -> (&str, &BaseSource) {
         (&self.base, &self.bases[&self.base])
+    }
+
+    /// The same on another of the bases.
+    pub fn on(&self, base: &str) -> Result<Self> {
+        let mut config = self.clone();
+        base.clone_into(&mut config.base);
+        config.validate().map_err(|_| {
+            let known: Vec<&str> = self.bases.keys().map(String::as_str).collect();
+            Error::config(format!("--base {base}"), "series.toml has no such base")
+                .mend(format!("one of {}", known.join(", ")))
+        })?;
+        Ok(config)
+    }
+
+    /// Bases that the patches were not written for, and are tried on.
+    pub fn other_bases(&self) -> Vec<&str> {
+        let others = self.bases.keys().filter(|name| **name != self.base);
+        others.map(String::as_str).collect()
     }
 
     /// Whether the base is a whole kernel from a package, as opposed to a git tree by path.

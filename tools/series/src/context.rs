@@ -10,6 +10,7 @@ use crate::cli::{Global, ToolchainChoice};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
+#[derive(Debug, Clone)]
 pub struct Context {
     /// The top folder of the repository, where `series.toml` is. Absolute, no symbolic links.
     pub repo: PathBuf,
@@ -38,6 +39,14 @@ impl Context {
             config,
             cache: Cache::open()?,
             toolchain: global.toolchain,
+        })
+    }
+
+    /// The same on another base of `series.toml`.
+    pub fn on_base(&self, name: &str) -> Result<Self> {
+        Ok(Context {
+            config: self.config.on(name)?,
+            ..self.clone()
         })
     }
 

@@ -13,6 +13,7 @@ mod context;
 mod debootstrap;
 mod diff;
 mod doctor;
+mod drift;
 mod error;
 mod fold;
 mod format;
@@ -59,6 +60,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome> {
     match &cli.command {
         Command::Doctor(args) => doctor::doctor(&ctx, args),
         Command::Apply(args) => apply::apply(&ctx, args),
+        Command::Drift(args) => drift::drift(&ctx, args),
         Command::Refresh(args) => refresh::refresh(&ctx, args),
         Command::Check(args) => check::check(&ctx, args),
         Command::Build(args) => kernel::build(&ctx, args),

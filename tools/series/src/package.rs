@@ -115,7 +115,7 @@ fn gone(name: &str, source: &DebianSource, newest: Option<&Offer>) -> Error {
             newest.version
         ))
         .mend(format!(
-            "set base = \"{upstream}\" in series.toml and add:\n      [bases.\"{upstream}\"]\n      package = \"{}\"\n      \
+            "write into series.toml, and base = \"{upstream}\" if base = names \"{name}\":\n      [bases.\"{upstream}\"]\n      package = \"{}\"\n      \
              version = \"{}\"\n      suite = \"{}\"\n      sha256 = \"{}\"\n      tarball = \"{}\"",
             source.package,
             newest.version,

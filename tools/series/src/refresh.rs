@@ -72,6 +72,7 @@ fn folded(ctx: &Context, base: &Base, args: &RefreshArgs) -> Result<Outcome> {
     let outcome = write_back(ctx, &folded.git, base, args)?;
     if !args.verify && fold::has_worktree(ctx)? {
         let args = ApplyArgs {
+            base: None,
             dir: None,
             onto: None,
             force: false,

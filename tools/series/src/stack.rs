@@ -121,12 +121,7 @@ fn make(base: &Base, parts: &[PartFiles]) -> Result<Kept> {
     let count: usize = parts.iter().map(|part| part.patches.len()).sum();
     let step = progress::step_of("applying", format_args!("applying {count} patches"));
     let scratch = tempfile::tempdir().at("temporary folder")?;
-    let index = scratch.path().join("index");
-    let git = base
-        .git()
-        .with("GIT_INDEX_FILE", index.to_string_lossy())
-        // apply --cached looks at no worktree; a bare repository has none.
-        .with("GIT_DIR", base.git.to_string_lossy());
+    let git = indexed(base, scratch.path());
     git.run(&["read-tree", &base.commit])?;
 
     let mut commits = Vec::new();
@@ -215,8 +210,18 @@ impl Mail {
     }
 }
 
-/// Applies the diff that `Mail::read` left, to the index.
-fn apply(git: &Git, scratch: &Path, patch: &PatchFile) -> Result<()> {
+/// How a patch applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    Clean,
+    /// By merging what changed around it.
+    Merged,
+    /// Not at all; what git said of it.
+    Conflict(String),
+}
+
+/// Applies the diff that `Mail::read` left, to the index. After a conflict the index is no tree.
+fn attempt(git: &Git, scratch: &Path) -> Result<Applied> {
     let diff = scratch.join("diff");
     let attempt = |options: &[&str]| {
         let mut arguments = vec!["apply".as_ref(), "--cached".as_ref()];
@@ -226,24 +231,65 @@ fn apply(git: &Git, scratch: &Path, patch: &PatchFile) -> Result<()> {
     };
     let plain = attempt(&["--whitespace=nowarn"])?;
     if plain.status.success() {
-        return Ok(());
+        return Ok(Applied::Clean);
     }
     // On another base the context may have moved: try to merge what changed there.
     if attempt(&["--3way", "--whitespace=nowarn"])?
         .status
         .success()
     {
-        progress::note(format_args!(
-            "{}: applied by a 3-way merge only",
-            patch.path.display()
-        ));
-        return Ok(());
+        return Ok(Applied::Merged);
     }
     let said = String::from_utf8_lossy(&plain.stderr).into_owned();
-    Err(Error::finding(
-        patch.path.display(),
-        "does not apply to the base and the patches before it",
-    )
-    .detail(said.trim())
-    .mend("correct the patch, or base = in series.toml"))
+    Ok(Applied::Conflict(said.trim().to_owned()))
+}
+
+fn apply(git: &Git, scratch: &Path, patch: &PatchFile) -> Result<()> {
+    match attempt(git, scratch)? {
+        Applied::Clean => Ok(()),
+        Applied::Merged => {
+            progress::note(format_args!(
+                "{}: applied by a 3-way merge only",
+                patch.path.display()
+            ));
+            Ok(())
+        }
+        Applied::Conflict(said) => Err(Error::finding(
+            patch.path.display(),
+            "does not apply to the base and the patches before it",
+        )
+        .detail(said)
+        .mend("correct the patch, or base = in series.toml")),
+    }
+}
+
+/// How each patch applies to a base, behind those before it that did.
+pub fn each(base: &Base, parts: &[PartFiles]) -> Result<Vec<Applied>> {
+    let scratch = tempfile::tempdir().at("temporary folder")?;
+    let git = indexed(base, scratch.path());
+    git.run(&["read-tree", &base.commit])?;
+    let mut tree = base.tree.clone();
+    let mut all = Vec::new();
+    for patch in parts.iter().flat_map(|part| &part.patches) {
+        Mail::read(&git, scratch.path(), patch)?;
+        let applied = attempt(&git, scratch.path())?;
+        if let Applied::Conflict(_) = applied {
+            // Both sides stand in the index.
+            let index = scratch.path().join("index");
+            fs::remove_file(&index).at(&index)?;
+            git.run(&["read-tree", &tree])?;
+        } else {
+            tree = git.run(&["write-tree"])?;
+        }
+        all.push(applied);
+    }
+    Ok(all)
+}
+
+/// The base's repository with an index of its own.
+fn indexed(base: &Base, scratch: &Path) -> Git {
+    base.git()
+        .with("GIT_INDEX_FILE", scratch.join("index").to_string_lossy())
+        // apply --cached looks at no worktree; a bare repository has none.
+        .with("GIT_DIR", base.git.to_string_lossy())
 }

@@ -41,6 +41,11 @@ pub fn default_path(ctx: &Context) -> PathBuf {
     ctx.cache.path(format!("worktree/{}", ctx.id()))
 }
 
+/// The same on another base.
+pub fn path_on(ctx: &Context, base: &str) -> PathBuf {
+    ctx.cache.path(format!("worktree/{}-on-{base}", ctx.id()))
+}
+
 /// The branch that `apply` makes. Named after the worktree, so that two worktrees can have one each.
 pub fn branch(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();

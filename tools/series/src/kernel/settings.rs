@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// The whole table.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The programs that run in the guest, in this order.
