@@ -505,15 +505,19 @@ impl Session<'_> {
 
     /// What the kernel crate makes impossible does not compile.
     fn examples(&mut self) {
-        let what = "tip: examples that must not compile";
-        if !self.in_time(what) {
+        const TEST: &str = "examples that must not compile";
+        if !self.in_time("tip+rust", TEST) {
             return;
         }
         let tip = Source::tip(&self.stack);
         let checked = examples::check(self.ctx, &self.toolchain, &tip);
-        let number = checked.as_ref().map_or(String::new(), |n| format!(": {n}"));
-        self.tally
-            .result(&format!("{what}{number}"), &checked.map(|_| ()));
+        let number = checked.as_ref().map_or(String::new(), |n| format!("{n} "));
+        self.tally.add(Entry::of(
+            &checked,
+            "tip+rust",
+            TEST,
+            &format!("{number}are refused by the compiler"),
+        ));
     }
 
     /// What operations cost in instructions, where that was recorded.
