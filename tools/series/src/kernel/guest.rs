@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::GuestTest;
 use super::build::{self, Source, jobs};
+use super::own;
 use crate::context::{Context, short_hash};
 use crate::error::{At, Error, Result};
 use crate::progress;
@@ -33,7 +34,12 @@ pub fn with_tests(
     source: &Source,
     tests: &[GuestTest],
 ) -> Result<PathBuf> {
-    let key = short_hash(format!("{} {} {INIT} {tests:?}", source.tree, toolchain.id).as_bytes());
+    let own: &[_] = match tests.iter().any(|test| test.own) {
+        true => &own::SOURCES,
+        false => &[],
+    };
+    let key = format!("{} {} {INIT} {tests:?} {own:?}", source.tree, toolchain.id);
+    let key = short_hash(key.as_bytes());
     packed(ctx, toolchain, &key, tests, |guest| {
         // A kernel that is being built has the same worktree.
         let _lock = ctx.cache.lock("build")?;
@@ -52,6 +58,10 @@ pub fn with_tests(
         };
         make(&["-s", "-C", "/src", "O=/obj", "LLVM=1", "headers"])?;
         for test in tests {
+            if test.own {
+                own::build(toolchain, guest, &test.program, &log)?;
+                continue;
+            }
             make(&[
                 "-s",
                 "-C",

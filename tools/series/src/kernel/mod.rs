@@ -9,6 +9,7 @@ pub mod guest;
 pub mod kconfig;
 mod kept;
 mod ktap;
+mod own;
 pub mod qemu;
 #[cfg(test)]
 mod replay;

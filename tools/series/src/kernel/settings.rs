@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::own;
+
 /// The whole table.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +28,9 @@ pub struct Layout {
     pub memory: String,
     /// The tests that run in it, and how many cases of each may be skipped there.
     pub tests: BTreeMap<String, usize>,
+    /// It takes long: `test --full` boots it, and `boot --guest`.
+    #[serde(default)]
+    pub only_full: bool,
 }
 
 /// A kselftest program that runs in the guest.
@@ -34,7 +39,14 @@ pub struct Layout {
 pub struct GuestTest {
     pub name: String,
     /// Its folder under tools/testing/selftests.
+    #[serde(default)]
     pub dir: String,
+    /// It is no selftest of the kernel but a program of this tool, in its folder `guest`.
+    #[serde(default)]
+    pub own: bool,
+    /// It runs in the guests that name it, and in no other.
+    #[serde(default)]
+    pub in_guests_only: bool,
     pub program: String,
     /// How many test cases a run of it has: fewer results than that are a failure.
     pub cases: usize,
@@ -114,9 +126,15 @@ impl GuestTest {
             ("program", &self.program, "-_."),
             ("dir", &self.dir, "-_./"),
         ] {
-            if !plain(text, also) {
+            if !(plain(text, also) || field == "dir" && self.own) {
                 return Err(format!("{field} = {text:?} is no plain name"));
             }
+        }
+        if self.own && !(self.dir.is_empty() && own::is_known(&self.program)) {
+            return Err(format!(
+                "own: {:?} is no program in tools/series/guest, which has no folders",
+                self.program
+            ));
         }
         if let Some(wrong) = self.runs.iter().find(|run| !plain(run, "-_./=,: ")) {
             return Err(format!(
@@ -144,6 +162,8 @@ impl GuestTest {
         GuestTest {
             name: name.to_owned(),
             dir: "mm".to_owned(),
+            own: false,
+            in_guests_only: false,
             program: name.to_owned(),
             cases,
             hugepages: 0,
@@ -202,18 +222,23 @@ impl Settings {
             .any(|test| test.name == name && test.same_as_base)
     }
 
-    /// The tests that say by themselves whether a kernel is right.
+    /// The tests that run in a guest without a name.
+    pub fn usual(&self) -> Vec<GuestTest> {
+        let mut tests = self.tests.clone();
+        tests.retain(|test| !test.in_guests_only);
+        tests
+    }
+
+    /// Those of them that say by themselves whether a kernel is right.
     pub fn absolute(&self) -> Vec<GuestTest> {
-        self.tests
-            .iter()
-            .filter(|test| !test.same_as_base)
-            .cloned()
-            .collect()
+        let mut tests = self.usual();
+        tests.retain(|test| !test.same_as_base);
+        tests
     }
 
     /// The tests that a kernel with the debug options runs.
     pub fn in_debug(&self) -> Vec<GuestTest> {
-        let mut tests = self.tests.clone();
+        let mut tests = self.usual();
         tests.retain(|test| !test.not_in_debug);
         tests
     }
@@ -247,6 +272,7 @@ mod tests {
             append: "movablecore=1G".to_owned(),
             memory: "6G".to_owned(),
             tests: [(test.to_owned(), 2)].into(),
+            only_full: false,
         };
         let tests = settings.in_layout(&layout("pin_fd"));
         assert_eq!((tests[0].name.as_str(), tests[0].skips), ("pin_fd", 2));
@@ -313,6 +339,27 @@ mod tests {
         assert!(settings.compares("iommufd") && !settings.compares("udmabuf"));
         let names: Vec<String> = settings.absolute().into_iter().map(|t| t.name).collect();
         assert_eq!(names, ["udmabuf"]);
+    }
+
+    #[test]
+    fn a_program_of_this_tool_is_in_no_folder() {
+        let mut fuzz = GuestTest::plain("fuzz", 1);
+        fuzz.own = true;
+        assert!(of(vec![fuzz.clone()]).validate().is_err());
+        fuzz.dir.clear();
+        assert_eq!(of(vec![fuzz.clone()]).validate(), Ok(()));
+        fuzz.program = "none".to_owned();
+        let cause = of(vec![fuzz]).validate().unwrap_err();
+        assert!(cause.contains("none"), "{cause}");
+    }
+
+    #[test]
+    fn what_wants_a_guest_of_its_own_is_in_no_other() {
+        let mut own = GuestTest::plain("liveupdate", 1);
+        own.in_guests_only = true;
+        let settings = of(vec![own]);
+        assert!(settings.usual().is_empty() && settings.absolute().is_empty());
+        assert!(settings.in_debug().is_empty());
     }
 
     #[test]

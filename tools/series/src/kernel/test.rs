@@ -15,6 +15,7 @@ use super::kept;
 use super::ktap::{Case, Verdict};
 use super::qemu::End;
 use super::same;
+use super::settings::Layout;
 use super::tally::Tally;
 use super::{GuestTest, table};
 use crate::bench;
@@ -97,7 +98,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
                 session.walk(args.full)?;
             }
             let base = session.side_by_side(args.quick)?;
-            session.layouts(args.quick)?;
+            session.layouts(args)?;
             if !args.quick {
                 session.examples();
                 session.costs();
@@ -110,7 +111,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
 
     if !args.full {
         println!(
-            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and the debug lane"
+            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and the debug lane, and a million calls of the fuzzer"
         );
     }
     if session.not_booted > 0 {
@@ -425,7 +426,7 @@ impl Session<'_> {
             );
             self.ctx.config.kernel.absolute()
         } else {
-            self.ctx.config.kernel.tests.clone()
+            self.ctx.config.kernel.usual()
         };
         let mut runs = Vec::new();
         let kernels: &[(&Source, Driver)] = if quick {
@@ -476,15 +477,16 @@ impl Session<'_> {
     }
 
     /// The tip in guests with memory that the others do not have.
-    fn layouts(&mut self, quick: bool) -> Result<()> {
+    fn layouts(&mut self, args: &TestArgs) -> Result<()> {
         let settings = &self.ctx.config.kernel;
         let tip = Source::tip(&self.stack);
-        let drivers: &[Driver] = if quick {
+        let drivers: &[Driver] = if args.quick {
             &[Driver::Rust]
         } else {
             &[Driver::C, Driver::Rust]
         };
-        for layout in &settings.guests {
+        let wanted = |layout: &&Layout| args.full || !layout.only_full;
+        for layout in settings.guests.iter().filter(wanted) {
             let tests = settings.in_layout(layout);
             let args = boot::in_layout(&boot_args(), layout);
             for &driver in drivers {
@@ -625,7 +627,11 @@ fn part_ends(stack: &Stack) -> Vec<usize> {
 /// The tests whose programs are there after patch `n`.
 fn existing(ctx: &Context, stack: &Stack, n: usize) -> Vec<GuestTest> {
     let commit = &stack.commits[n - 1].id;
+    // What this tool has is for the tip.
     let there = |test: &GuestTest| {
+        if test.own {
+            return false;
+        }
         let path = format!(
             "{commit}:tools/testing/selftests/{}/{}.c",
             test.dir, test.program

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The system calls that the fuzzer makes. All return a value or the errno.
+
+use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
+use std::io;
+use std::ptr;
+
+pub const PAGE: usize = 4096;
+
+pub const EPERM: i32 = 1;
+pub const EFAULT: i32 = 14;
+pub const EBUSY: i32 = 16;
+pub const EINVAL: i32 = 22;
+pub const ENOTTY: i32 = 25;
+pub const ESPIPE: i32 = 29;
+pub const EBADFD: i32 = 77;
+
+pub const F_SEAL_SHRINK: u32 = 0x2;
+pub const F_SEAL_GROW: u32 = 0x4;
+pub const F_SEAL_WRITE: u32 = 0x8;
+pub const F_SEAL_FUTURE_WRITE: u32 = 0x10;
+
+pub const PROT_READ: i32 = 1;
+pub const PROT_WRITE: i32 = 2;
+pub const MAP_SHARED: i32 = 1;
+pub const MAP_PRIVATE: i32 = 2;
+
+pub const UDMABUF_CREATE: u64 = 0x4018_7542;
+pub const UDMABUF_CREATE_LIST: u64 = 0x4008_7543;
+pub const DMA_BUF_IOCTL_SYNC: u64 = 0x4008_6200;
+
+const MFD_ALLOW_SEALING: c_uint = 2;
+const MFD_HUGETLB: c_uint = 4;
+const F_ADD_SEALS: c_int = 1033;
+const FALLOC_FL_KEEP_SIZE: c_int = 1;
+const FALLOC_FL_PUNCH_HOLE: c_int = 2;
+const SEEK_END: c_int = 2;
+
+mod libc {
+    use super::*;
+    unsafe extern "C" {
+        pub fn open(path: *const c_char, flags: c_int, ...) -> c_int;
+        pub fn close(fd: c_int) -> c_int;
+        pub fn ioctl(fd: c_int, request: u64, ...) -> c_int;
+        pub fn fcntl(fd: c_int, cmd: c_int, ...) -> c_int;
+        pub fn memfd_create(name: *const c_char, flags: c_uint) -> c_int;
+        pub fn ftruncate(fd: c_int, len: i64) -> c_int;
+        pub fn fallocate(fd: c_int, mode: c_int, offset: i64, len: i64) -> c_int;
+        pub fn pread(fd: c_int, buf: *mut c_void, len: usize, offset: i64) -> isize;
+        pub fn lseek(fd: c_int, offset: i64, whence: c_int) -> i64;
+        pub fn mmap(
+            a: *mut c_void,
+            len: usize,
+            prot: c_int,
+            flags: c_int,
+            fd: c_int,
+            off: i64,
+        ) -> *mut c_void;
+        pub fn munmap(addr: *mut c_void, len: usize) -> c_int;
+        pub fn fork() -> c_int;
+        pub fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+        pub fn _exit(code: c_int) -> !;
+    }
+}
+
+pub type Result<T> = std::result::Result<T, i32>;
+
+fn value(ret: impl Into<c_long>) -> Result<i64> {
+    let ret = ret.into();
+    if ret >= 0 {
+        return Ok(ret);
+    }
+    Err(io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
+
+/// An open file, closed when dropped.
+#[derive(Debug)]
+pub struct Fd(c_int);
+
+impl Fd {
+    fn new(ret: c_int) -> Result<Self> {
+        value(ret).map(|_| Fd(ret))
+    }
+
+    pub fn open(path: &str) -> Result<Self> {
+        const O_RDWR: c_int = 2;
+        let path = CString::new(path).expect("paths have no NUL");
+        // SAFETY: The path is a string.
+        Self::new(unsafe { libc::open(path.as_ptr(), O_RDWR) })
+    }
+
+    pub fn memfd(huge: bool) -> Result<Self> {
+        let flags = MFD_ALLOW_SEALING | if huge { MFD_HUGETLB } else { 0 };
+        // SAFETY: The name is a string.
+        Self::new(unsafe { libc::memfd_create(c"fuzz".as_ptr(), flags) })
+    }
+
+    pub fn number(&self) -> i32 {
+        self.0
+    }
+
+    pub fn truncate(&self, pages: usize) -> Result<()> {
+        // SAFETY: No memory is involved.
+        value(unsafe { libc::ftruncate(self.0, (pages * PAGE) as i64) }).map(drop)
+    }
+
+    pub fn add_seals(&self, seals: u32) -> Result<()> {
+        // SAFETY: No memory is involved.
+        value(unsafe { libc::fcntl(self.0, F_ADD_SEALS, seals) }).map(drop)
+    }
+
+    pub fn allocate(&self, page: usize, pages: usize) -> Result<()> {
+        self.fallocate(0, page, pages)
+    }
+
+    pub fn punch(&self, page: usize, pages: usize) -> Result<()> {
+        self.fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, page, pages)
+    }
+
+    fn fallocate(&self, mode: c_int, page: usize, pages: usize) -> Result<()> {
+        let (offset, len) = ((page * PAGE) as i64, (pages * PAGE) as i64);
+        // SAFETY: No memory of ours is involved.
+        value(unsafe { libc::fallocate(self.0, mode, offset, len) }).map(drop)
+    }
+
+    /// The word at a byte offset.
+    pub fn read_word(&self, offset: usize) -> Result<u64> {
+        let mut word = 0u64;
+        let to = ptr::from_mut(&mut word).cast();
+        // SAFETY: `word` has eight bytes.
+        let n = value(unsafe { libc::pread(self.0, to, 8, offset as i64) } as c_long)?;
+        assert_eq!(n, 8, "a read ended early");
+        Ok(word)
+    }
+
+    pub fn size(&self) -> Result<usize> {
+        // SAFETY: No memory is involved.
+        value(unsafe { libc::lseek(self.0, 0, SEEK_END) }).map(|n| n as usize)
+    }
+
+    /// Returns a new file descriptor, if the command makes one.
+    pub fn ioctl<T>(&self, request: u64, arg: *mut T) -> Result<i64> {
+        // SAFETY: The kernel checks the address; each caller passes what the command reads and writes, or garbage that
+        // points nowhere.
+        value(unsafe { libc::ioctl(self.0, request, arg) })
+    }
+
+    pub fn ioctl_fd<T>(&self, request: u64, arg: *mut T) -> Result<Fd> {
+        self.ioctl(request, arg).map(|fd| Fd(fd as c_int))
+    }
+
+    pub fn map(&self, page: usize, pages: usize, prot: i32, flags: i32) -> Result<Map> {
+        let offset = (page * PAGE) as i64;
+        // SAFETY: The kernel chooses an address that is not in use.
+        let addr =
+            unsafe { libc::mmap(ptr::null_mut(), pages * PAGE, prot, flags, self.0, offset) };
+        value(addr as c_long)?;
+        Ok(Map {
+            addr: addr.cast(),
+            pages,
+        })
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: The descriptor is owned.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+/// A mapping, removed when dropped.
+#[derive(Debug)]
+pub struct Map {
+    addr: *mut u8,
+    pages: usize,
+}
+
+impl Map {
+    fn word(&self, page: usize, word: usize) -> *mut u64 {
+        assert!(page < self.pages && word < PAGE / 8);
+        // SAFETY: It is inside of the mapping.
+        unsafe { self.addr.add(page * PAGE + word * 8).cast() }
+    }
+
+    pub fn read(&self, page: usize, word: usize) -> u64 {
+        // SAFETY: The mapping is readable, and others that write to it are not Rust's.
+        unsafe { self.word(page, word).read_volatile() }
+    }
+
+    /// The mapping must have been made with PROT_WRITE.
+    pub fn write(&self, page: usize, word: usize, value: u64) {
+        // SAFETY: The mapping is writable.
+        unsafe { self.word(page, word).write_volatile(value) };
+    }
+
+    /// Removes the pages in front.
+    pub fn cut(&mut self, pages: usize) -> Result<()> {
+        assert!(pages < self.pages);
+        // SAFETY: That part is not used any more.
+        value(unsafe { libc::munmap(self.addr.cast(), pages * PAGE) })?;
+        // SAFETY: It is inside of the mapping.
+        self.addr = unsafe { self.addr.add(pages * PAGE) };
+        self.pages -= pages;
+        Ok(())
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: The mapping is owned.
+        unsafe { libc::munmap(self.addr.cast(), self.pages * PAGE) };
+    }
+}
+
+/// Whether a child process finds what `check` looks for. The process has one thread.
+pub fn in_child(check: impl FnOnce() -> bool) -> Result<bool> {
+    // SAFETY: There is one thread, so the child may do what the parent may.
+    let pid = value(unsafe { libc::fork() })? as c_int;
+    if pid == 0 {
+        let code = if check() { 0 } else { 1 };
+        // SAFETY: Nothing of the parent's is to be torn down.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = -1;
+    // SAFETY: `status` is valid for writes.
+    value(unsafe { libc::waitpid(pid, &mut status, 0) })?;
+    Ok(status == 0)
+}

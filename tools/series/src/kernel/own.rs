@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Programs of this tool that run in the guest beside the kernel's selftests. They are written in Rust, without crates,
+//! and built in the toolchain root.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{At, Result};
+use crate::run;
+use crate::toolchain::Toolchain;
+
+/// All files of the folder.
+pub const SOURCES: [(&str, &str); 4] = [
+    ("fuzz.rs", include_str!("../../guest/fuzz.rs")),
+    ("model.rs", include_str!("../../guest/model.rs")),
+    ("round.rs", include_str!("../../guest/round.rs")),
+    ("sys.rs", include_str!("../../guest/sys.rs")),
+];
+
+/// Whether there is a program of this name.
+pub fn is_known(program: &str) -> bool {
+    SOURCES
+        .iter()
+        .any(|(name, text)| name.strip_suffix(".rs") == Some(program) && text.contains("fn main()"))
+}
+
+/// Builds a program into the bin folder of a guest.
+pub fn build(toolchain: &Toolchain, guest: &Path, program: &str, log: &Path) -> Result<()> {
+    let sources = tempfile::tempdir().at(guest)?;
+    for (name, text) in SOURCES {
+        let path = sources.path().join(name);
+        fs::write(&path, text).at(&path)?;
+    }
+    let mut command = toolchain.command(&[(sources.path(), "/own"), (guest, "/guest")], "rustc");
+    command.args(["--edition=2024", "-O", "-C", "target-feature=+crt-static"]);
+    command.args(["-D", "warnings", "-o", &format!("/guest/bin/{program}")]);
+    command.arg(format!("/own/{program}.rs"));
+    run::logged(&mut command, "guest program", log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_has_a_main_function() {
+        assert!(is_known("fuzz"));
+        assert!(!is_known("model"));
+        assert!(!is_known("none"));
+    }
+}
