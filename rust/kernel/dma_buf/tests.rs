@@ -204,35 +204,49 @@ impl VmOps for Shown {
     }
 }
 
+/// A file whose second page begins with `mark`.
+fn marked_file(mark: u8) -> Result<ShmemFile> {
+    let file = ShmemFile::new(SIZE)?;
+    let mut pages = PinnedRanges::new(PinFlag::Write);
+    pages.pin(file.file(), 0, 2 * PAGE_SIZE, GFP_KERNEL)?;
+    let vmap = PinnedVmap::new(Arc::new(pages, GFP_KERNEL)?, GFP_KERNEL)?;
+    let second = vmap.as_ptr().cast::<u8>().wrapping_add(PAGE_SIZE);
+
+    // SAFETY: The mapping has two pages, and nobody else uses it.
+    unsafe { second.write_volatile(mark) };
+    Ok(file)
+}
+
 /// Whether pages that are pinned with `flags` can be read in the address space of the test.
 fn can_be_read(flags: PinFlags, area: Area, prot: usize, map: usize) -> Result<bool> {
-    let file = ShmemFile::new(SIZE)?;
+    let file = marked_file(42)?;
     let mut pages = PinnedRanges::new(flags);
     pages.pin(file.file(), 0, 2 * PAGE_SIZE, GFP_KERNEL)?;
     let buf = export(2 * PAGE_SIZE, Ok(Shown { pages, area }))?;
 
-    // SAFETY: A test is a thread of the kernel, which ends with it.
+    // SAFETY: A test is a thread of the kernel that runs nothing else, and has no address space.
+    // The one that it gets here goes when it ends.
     to_result(unsafe { bindings::kunit_attach_mm() })?;
-    // SAFETY: The buffer and its file are valid.
+    // SAFETY: The buffer and its file are valid. The thread has an address space, and does not hold
+    // its lock.
     let addr = unsafe {
         let file = (*buf.as_raw()).file;
         bindings::vm_mmap(file, 0, 2 * PAGE_SIZE, prot, map, 0)
     };
-    // CAST: The last page of the addresses is for errors, which are negative.
+    // The last page of the addresses is for errors.
     if addr > usize::MAX - PAGE_SIZE {
+        // CAST: An error is a small negative number.
         to_result(addr as c_int)?;
     }
 
     let second = UserPtr::from_addr(addr + PAGE_SIZE);
     let value = UserSlice::new(second, 1).reader().read::<u8>();
 
-    // SAFETY: This is what was mapped above, and nobody uses it any more.
+    // SAFETY: As above. This is what was mapped, and nobody uses it any more.
     to_result(unsafe { bindings::vm_munmap(addr, 2 * PAGE_SIZE) })?;
     match value {
-        Ok(value) => {
-            assert_eq!(value, 0);
-            Ok(true)
-        }
+        Ok(42) => Ok(true),
+        Ok(_) => Err(EIO),
         Err(EFAULT) => Ok(false),
         Err(err) => Err(err),
     }
@@ -409,6 +423,8 @@ mod kunit {
         // mprotect() could make it writable, unless the exporter forbids that.
         assert!(!can_be_read(read, Area::Pfnmap, PROT_READ, MAP_SHARED)?);
         assert!(can_be_read(read, Area::ReadOnly, PROT_READ, MAP_SHARED)?);
+        let refused = can_be_read(read, Area::ReadOnly, writable, MAP_SHARED);
+        assert_eq!(refused, Err(EINVAL));
         Ok(())
     }
 
@@ -419,8 +435,10 @@ mod kunit {
 
         assert!(!can_be_read(write, Area::Plain, writable, MAP_SHARED)?);
         // A write would make a copy that nobody pinned.
-        let private = can_be_read(write, Area::Pfnmap, writable, MAP_PRIVATE);
-        assert_eq!(private, Err(EINVAL));
+        for prot in [PROT_READ, writable] {
+            let private = can_be_read(write, Area::Pfnmap, prot, MAP_PRIVATE);
+            assert_eq!(private, Err(EINVAL));
+        }
         assert!(!can_be_read(write, Area::Plain, writable, MAP_PRIVATE)?);
         Ok(())
     }

@@ -15,14 +15,6 @@ const MOST_VIEWS: usize = 8;
 const LIST_LIMIT: usize = 1024;
 
 #[repr(C)]
-struct Create {
-    memfd: u32,
-    flags: u32,
-    offset: u64,
-    size: u64,
-}
-
-#[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Item {
     memfd: u32,

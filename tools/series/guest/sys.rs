@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The system calls that the fuzzer makes. All return a value or the errno.
+//! The system calls that the programs make. All return a value or the errno.
+
+// Each program has its own use for them.
+#![allow(dead_code)]
 
 use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
 use std::io;
@@ -36,6 +39,19 @@ const FALLOC_FL_KEEP_SIZE: c_int = 1;
 const FALLOC_FL_PUNCH_HOLE: c_int = 2;
 const SEEK_END: c_int = 2;
 
+pub const MADV_PAGEOUT: i32 = 21;
+pub const MADV_COLLAPSE: i32 = 25;
+pub const MADV_SOFT_OFFLINE: i32 = 101;
+
+/// What UDMABUF_CREATE takes.
+#[repr(C)]
+pub struct Create {
+    pub memfd: u32,
+    pub flags: u32,
+    pub offset: u64,
+    pub size: u64,
+}
+
 mod libc {
     use super::*;
     unsafe extern "C" {
@@ -56,6 +72,9 @@ mod libc {
             fd: c_int,
             off: i64,
         ) -> *mut c_void;
+        pub fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> c_int;
+        pub fn dup(fd: c_int) -> c_int;
+        pub fn kill(pid: c_int, signal: c_int) -> c_int;
         pub fn munmap(addr: *mut c_void, len: usize) -> c_int;
         pub fn fork() -> c_int;
         pub fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
@@ -93,6 +112,11 @@ impl Fd {
         let flags = MFD_ALLOW_SEALING | if huge { MFD_HUGETLB } else { 0 };
         // SAFETY: The name is a string.
         Self::new(unsafe { libc::memfd_create(c"fuzz".as_ptr(), flags) })
+    }
+
+    pub fn duplicate(&self) -> Result<Self> {
+        // SAFETY: No memory is involved.
+        Self::new(unsafe { libc::dup(self.0) })
     }
 
     pub fn number(&self) -> i32 {
@@ -149,6 +173,17 @@ impl Fd {
         self.ioctl(request, arg).map(|fd| Fd(fd as c_int))
     }
 
+    /// A buffer of the first pages of a file; `self` is /dev/udmabuf.
+    pub fn create(&self, file: &Fd, pages: usize) -> Result<Fd> {
+        let mut create = Create {
+            memfd: file.number() as u32,
+            flags: 0,
+            offset: 0,
+            size: (pages * PAGE) as u64,
+        };
+        self.ioctl_fd(UDMABUF_CREATE, &mut create)
+    }
+
     pub fn map(&self, page: usize, pages: usize, prot: i32, flags: i32) -> Result<Map> {
         let offset = (page * PAGE) as i64;
         // SAFETY: The kernel chooses an address that is not in use.
@@ -194,6 +229,18 @@ impl Map {
         unsafe { self.word(page, word).write_volatile(value) };
     }
 
+    pub fn len(&self) -> usize {
+        self.pages
+    }
+
+    pub fn advise(&self, page: usize, pages: usize, advice: i32) -> Result<()> {
+        assert!(page + pages <= self.pages);
+        // SAFETY: It is inside of the mapping.
+        let addr = unsafe { self.addr.add(page * PAGE) };
+        // SAFETY: None of the advices changes what memory holds.
+        value(unsafe { libc::madvise(addr.cast(), pages * PAGE, advice) }).map(drop)
+    }
+
     /// Removes the pages in front.
     pub fn cut(&mut self, pages: usize) -> Result<()> {
         assert!(pages < self.pages);
@@ -226,4 +273,24 @@ pub fn in_child(check: impl FnOnce() -> bool) -> Result<bool> {
     // SAFETY: `status` is valid for writes.
     value(unsafe { libc::waitpid(pid, &mut status, 0) })?;
     Ok(status == 0)
+}
+
+/// Whether a child process was ended by our signal, after some microseconds, and not by itself. It has one thread.
+pub fn kill_child_after(microseconds: u64, work: impl FnOnce()) -> Result<bool> {
+    const SIGKILL: c_int = 9;
+    // SAFETY: There is one thread, so the child may do what the parent may.
+    let pid = value(unsafe { libc::fork() })? as c_int;
+    if pid == 0 {
+        work();
+        // SAFETY: Nothing of the parent's is to be torn down.
+        unsafe { libc::_exit(1) };
+    }
+    std::thread::sleep(std::time::Duration::from_micros(microseconds));
+    let mut status = -1;
+    // SAFETY: The child is ours, and `status` is valid for writes.
+    unsafe {
+        libc::kill(pid, SIGKILL);
+        value(libc::waitpid(pid, &mut status, 0))?;
+    }
+    Ok(status == SIGKILL)
 }

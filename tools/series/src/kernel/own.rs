@@ -10,9 +10,11 @@ use crate::run;
 use crate::toolchain::Toolchain;
 
 /// All files of the folder.
-pub const SOURCES: [(&str, &str); 4] = [
+pub const SOURCES: [(&str, &str); 6] = [
+    ("counts.rs", include_str!("../../guest/counts.rs")),
     ("fuzz.rs", include_str!("../../guest/fuzz.rs")),
     ("model.rs", include_str!("../../guest/model.rs")),
+    ("race.rs", include_str!("../../guest/race.rs")),
     ("round.rs", include_str!("../../guest/round.rs")),
     ("sys.rs", include_str!("../../guest/sys.rs")),
 ];
@@ -44,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_program_has_a_main_function() {
-        assert!(is_known("fuzz"));
+        assert!(is_known("fuzz") && is_known("race"));
         assert!(!is_known("model"));
         assert!(!is_known("none"));
     }

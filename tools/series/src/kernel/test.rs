@@ -111,7 +111,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
 
     if !args.full {
         println!(
-            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and the debug lane, and a million calls of the fuzzer"
+            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and the debug lane, and the long fuzzing and races"
         );
     }
     if session.not_booted > 0 {

@@ -9,13 +9,13 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <stdlib.h>
-#include <sys/mount.h>
 #include <linux/dma-buf.h>
 #include "kselftest_harness.h"
 #include "udmabuf_util.h"
 
 #define DEBUGFS		"/sys/kernel/debug"
 #define MAX_ALLOCATIONS	2000
+#define QUIET_ROUNDS	3
 #define PIECES		3
 #define PAGES		64
 
@@ -23,7 +23,7 @@ struct counts {
 	long long pins;
 	long long hugetlb_free;
 	long long hugetlb_reserved;
-	int fds;
+	long long fds;
 };
 
 static int count_fds(void)
@@ -72,14 +72,30 @@ static bool setup_faults(void)
 	return true;
 }
 
-static bool has_pattern(const char *p, size_t size, size_t page)
+/* Other users of pins may be at work: they have a second to end. */
+static bool is_back_to(const struct counts *before)
 {
-	size_t i;
+	struct counts now;
+	int i;
 
-	for (i = 0; i < size / page; i++)
-		if (p[i * page] != (char)(i + 1))
-			return false;
-	return true;
+	for (i = 0; i < 20; i++) {
+		now = count();
+		if (!memcmp(&now, before, sizeof(now)))
+			return true;
+		usleep(50000);
+	}
+	ksft_print_msg("left behind: pins %lld, huge pages %lld, reserved %lld, fds %lld\n",
+		       now.pins - before->pins,
+		       before->hugetlb_free - now.hugetlb_free,
+		       now.hugetlb_reserved - before->hugetlb_reserved,
+		       now.fds - before->fds);
+	return false;
+}
+
+/* The first byte of a page of a file that has no holes, and never 0. */
+static char pattern(int piece, size_t page)
+{
+	return 1 + piece * PAGES + page % PAGES;
 }
 
 FIXTURE(fail_nth)
@@ -108,6 +124,11 @@ FIXTURE_VARIANT_ADD(fail_nth, holes) {
 };
 
 FIXTURE_VARIANT_ADD(fail_nth, list) {
+	.pieces = PIECES,
+};
+
+FIXTURE_VARIANT_ADD(fail_nth, list_of_holes) {
+	.holes = true,
 	.pieces = PIECES,
 };
 
@@ -141,7 +162,8 @@ FIXTURE_SETUP(fail_nth)
 	if (variant->memfd_flags & MFD_HUGETLB) {
 		self->page = read_counter("/proc/meminfo", "Hugepagesize:") * 1024;
 		self->size = 2 * self->page;
-		if (read_counter("/proc/meminfo", "HugePages_Free:") < 2)
+		if (read_counter("/proc/meminfo", "HugePages_Free:") -
+		    read_counter("/proc/meminfo", "HugePages_Rsvd:") < 2)
 			SKIP(return, "needs two free huge pages");
 	}
 }
@@ -165,15 +187,16 @@ static bool arm(FIXTURE_DATA(fail_nth) *self, int n)
 static bool disarm(FIXTURE_DATA(fail_nth) *self)
 {
 	char buf[16] = "";
-	bool fired = pread(self->nth, buf, sizeof(buf) - 1, 0) > 0 &&
+	bool fired = pread(self->nth, buf, sizeof(buf) - 1, 0) <= 0 ||
 		     !atoi(buf);
 
-	while (pwrite(self->nth, "0", 1, 0) != 1)
-		;
+	/* Writing can be what fails, once. */
+	if (pwrite(self->nth, "0", 1, 0) != 1)
+		pwrite(self->nth, "0", 1, 0);
 	return fired;
 }
 
-/* Makes the files; what was written to them is has_pattern(). */
+/* Makes the files, of holes or of pages with a pattern(). */
 static bool make_files(FIXTURE_DATA(fail_nth) *self,
 		       const FIXTURE_VARIANT(fail_nth) *variant)
 {
@@ -195,7 +218,7 @@ static bool make_files(FIXTURE_DATA(fail_nth) *self,
 		if (p == MAP_FAILED)
 			return false;
 		for (off = 0; off < self->size; off += self->page)
-			p[off] = off / self->page + 1;
+			p[off] = pattern(i, off / self->page);
 		munmap(p, self->size);
 	}
 	return true;
@@ -204,16 +227,18 @@ static bool make_files(FIXTURE_DATA(fail_nth) *self,
 static bool files_are_intact(FIXTURE_DATA(fail_nth) *self,
 			     const FIXTURE_VARIANT(fail_nth) *variant)
 {
-	bool intact = true;
+	size_t page;
+	char c;
 	int i;
-	char *p;
 
-	for (i = 0; i < variant->pieces && !variant->holes; i++) {
-		p = mmap(NULL, self->size, PROT_READ, MAP_SHARED, self->memfd[i], 0);
-		intact &= p != MAP_FAILED && has_pattern(p, self->size, self->page);
-		munmap(p, self->size);
-	}
-	return intact;
+	for (i = 0; i < variant->pieces; i++)
+		for (page = 0; page < self->size / self->page; page++) {
+			if (pread(self->memfd[i], &c, 1, page * self->page) != 1)
+				return false;
+			if (c != (variant->holes ? 0 : pattern(i, page)))
+				return false;
+		}
+	return true;
 }
 
 static void close_files(FIXTURE_DATA(fail_nth) *self,
@@ -248,39 +273,34 @@ static int create(FIXTURE_DATA(fail_nth) *self,
 static bool buffer_is_right(FIXTURE_DATA(fail_nth) *self,
 			    const FIXTURE_VARIANT(fail_nth) *variant, int buf)
 {
-	size_t size = variant->pieces * self->size;
+	size_t size = variant->pieces * self->size, page;
 	bool right = true;
-	char *p;
+	char *p, *q;
 	int i;
 
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0);
 	if (p == MAP_FAILED)
 		return false;
-	for (i = 0; i < variant->pieces && !variant->holes; i++)
-		right &= has_pattern(p + i * self->size, self->size, self->page);
-	/* A hole, or the file's own zero behind the first byte. */
-	right &= !p[size - 1];
+	q = p;
+	for (i = 0; i < variant->pieces; i++, q += self->size)
+		for (page = 0; page < self->size / self->page; page++) {
+			char c = variant->holes ? 0 : pattern(i, page);
+
+			right &= q[page * self->page] == c;
+			/* Nobody wrote to the end of a page. */
+			right &= !q[(page + 1) * self->page - 1];
+		}
 	munmap(p, size);
 	return right;
 }
 
-#define EXPECT_SAME_COUNTS(_before)						\
-	do {									\
-		struct counts _then = (_before), _now = count();		\
-										\
-		EXPECT_EQ(_now.pins, _then.pins);				\
-		EXPECT_EQ(_now.hugetlb_free, _then.hugetlb_free);		\
-		EXPECT_EQ(_now.hugetlb_reserved, _then.hugetlb_reserved);	\
-		EXPECT_EQ(_now.fds, _then.fds);					\
-	} while (0)
-
-TEST_F(fail_nth, create)
+TEST_F_TIMEOUT(fail_nth, create, 120)
 {
 	struct counts before = count();
-	bool fired = true;
-	int n, buf, err;
+	int n, buf, err, quiet = 0;
+	bool fired;
 
-	for (n = 1; fired; n++) {
+	for (n = 1; quiet < QUIET_ROUNDS; n++) {
 		ASSERT_LT(n, MAX_ALLOCATIONS);
 		ASSERT_TRUE(make_files(self, variant));
 
@@ -297,27 +317,32 @@ TEST_F(fail_nth, create)
 			close(buf);
 		}
 		EXPECT_TRUE(files_are_intact(self, variant));
+		/* Closing the file gives back what was lost, too. */
+		EXPECT_EQ(read_counter("/proc/meminfo", "HugePages_Rsvd:"),
+			  before.hugetlb_reserved);
 		close_files(self, variant);
-		EXPECT_SAME_COUNTS(before);
+		EXPECT_TRUE(is_back_to(&before)) TH_LOG("allocation %d", n);
+		quiet = fired ? 0 : quiet + 1;
 	}
-	/* The buffer, its file and its fd, at least. */
-	EXPECT_GT(n, 4);
-	TH_LOG("%d allocations failed", n - 2);
+	/* The buffer and its file, at least. */
+	n -= 1 + QUIET_ROUNDS;
+	EXPECT_GT(n, 1);
+	TH_LOG("%d allocations failed", n);
 }
 
 /* Everything that can be done with the fd, with one failure in it. */
-TEST_F(fail_nth, use)
+TEST_F_TIMEOUT(fail_nth, use, 120)
 {
 	struct dma_buf_sync start = { DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW };
 	struct dma_buf_sync end = { DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW };
 	size_t size = variant->pieces * self->size, off;
 	struct counts before = count();
-	int n, buf, sync, sync_err, err;
+	int n, buf, sync, sync_err, err, quiet = 0;
 	volatile char *p;
-	bool fired = true;
+	bool fired;
 	char sum;
 
-	for (n = 1; fired; n++) {
+	for (n = 1; quiet < QUIET_ROUNDS; n++) {
 		ASSERT_LT(n, MAX_ALLOCATIONS);
 		ASSERT_TRUE(make_files(self, variant));
 		buf = create(self, variant);
@@ -331,9 +356,9 @@ TEST_F(fail_nth, use)
 		for (off = 0; p != MAP_FAILED && off < size; off += self->page)
 			sum |= p[off];
 		sync = ioctl(buf, DMA_BUF_IOCTL_SYNC, &start);
-		sync_err = errno;
 		if (!sync)
 			sync = ioctl(buf, DMA_BUF_IOCTL_SYNC, &end);
+		sync_err = errno;
 		fired = disarm(self);
 
 		if (p == MAP_FAILED) {
@@ -351,11 +376,13 @@ TEST_F(fail_nth, use)
 		close(buf);
 		EXPECT_TRUE(files_are_intact(self, variant));
 		close_files(self, variant);
-		EXPECT_SAME_COUNTS(before);
+		EXPECT_TRUE(is_back_to(&before)) TH_LOG("allocation %d", n);
+		quiet = fired ? 0 : quiet + 1;
 	}
 	/* The area of the mapping, at least. */
-	EXPECT_GT(n, 2);
-	TH_LOG("%d allocations failed", n - 2);
+	n -= 1 + QUIET_ROUNDS;
+	EXPECT_GT(n, 0);
+	TH_LOG("%d allocations failed", n);
 }
 
 TEST_HARNESS_MAIN

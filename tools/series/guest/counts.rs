@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Counts of the kernel that must be what they were when a test is over.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Counts {
+    pins: i64,
+    huge_pages_free: i64,
+    huge_pages_reserved: i64,
+    fds: usize,
+}
+
+pub fn count() -> Counts {
+    // CPUs keep differences to themselves until this asks for them.
+    fs::write("/proc/sys/vm/stat_refresh", "1").expect("stat_refresh can be written");
+    Counts {
+        pins: value("/proc/vmstat", "nr_foll_pin_acquired ")
+            - value("/proc/vmstat", "nr_foll_pin_released "),
+        huge_pages_free: value("/proc/meminfo", "HugePages_Free:"),
+        huge_pages_reserved: value("/proc/meminfo", "HugePages_Rsvd:"),
+        fds: fs::read_dir("/proc/self/fd")
+            .expect("proc is mounted")
+            .count(),
+    }
+}
+
+fn value(file: &str, name: &str) -> i64 {
+    let text = fs::read_to_string(file).expect("proc is mounted");
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let word = line.and_then(|rest| rest.split_whitespace().next());
+    word.and_then(|word| word.parse().ok())
+        .unwrap_or_else(|| panic!("{file} has no {name}"))
+}
+
+/// Whether they are what they were. A process that was killed may still be giving back: it has a second for that.
+pub fn returned(before: &Counts) -> bool {
+    for _ in 0..20 {
+        if count() == *before {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    println!("# left behind: {before:?}, then {:?}", count());
+    false
+}
