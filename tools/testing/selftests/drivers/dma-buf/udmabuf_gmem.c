@@ -53,32 +53,6 @@ static int punch_hole(int fd, off_t offset, off_t len)
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
 }
 
-/*
- * Value of @name in /proc/vmstat, or -1. CPUs keep differences to themselves
- * until stat_refresh asks for them.
- */
-static long long read_vmstat(const char *name)
-{
-	long long val, ret = -1;
-	char key[64];
-	FILE *f;
-
-	f = fopen("/proc/sys/vm/stat_refresh", "w");
-	if (!f)
-		return -1;
-	fputs("1", f);
-	fclose(f);
-
-	f = fopen("/proc/vmstat", "r");
-	if (!f)
-		return -1;
-	while (fscanf(f, "%63s %lld", key, &val) == 2)
-		if (!strcmp(key, name))
-			ret = val;
-	fclose(f);
-	return ret;
-}
-
 static long long pins(void)
 {
 	long long acquired = read_vmstat("nr_foll_pin_acquired");
