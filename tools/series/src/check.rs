@@ -4,6 +4,7 @@
 //! Nothing is built. What compares patches with mirrored files needs no kernel: patches carry whole blob ids.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::base::Base;
@@ -130,7 +131,7 @@ fn chain(all: &[Named]) -> Vec<String> {
                 ));
             }
             match blobs.get(diff.path.as_str()) {
-                Some(&before) if before != diff.old_id => findings.push(format!(
+                Some(&before) if !same_blob(before, &diff.old_id) => findings.push(format!(
                     "{place}: {} starts from {}, the patch before it leaves {before}",
                     diff.path, diff.old_id
                 )),
@@ -150,19 +151,31 @@ fn chain(all: &[Named]) -> Vec<String> {
     findings
 }
 
+/// Whether two ids can be of the same blob: one that is cut short is said elsewhere.
+fn same_blob(a: &str, b: &str) -> bool {
+    a.starts_with(b) || b.starts_with(a)
+}
+
 /// The files at kernel paths must be what the patches add, no more and no less.
 fn mirrored(ctx: &Context, all: &[Named]) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     let added = mirror::from_diffs(all.iter().flat_map(|named| &named.patch.diffs));
     let git = Git::at(&ctx.repo);
-    for (path, id) in &added {
-        if !ctx.repo.join(path).is_file() {
-            findings.push(format!(
-                "{}: the patches add it, and it is not here",
-                path.display()
-            ));
-        } else if git.run(&["hash-object", "--no-filters", "--", &path.to_string_lossy()])? != *id {
-            findings.push(format!("{}: is not what the patches add", path.display()));
+    for (path, file) in &added {
+        let here = ctx.repo.join(path);
+        let mut find = |what: &str| findings.push(format!("{}: {what}", path.display()));
+        let Some(id) = mirror::blob_id(&git, &here)? else {
+            find("the patches add it, and it is not here");
+            continue;
+        };
+        if !same_blob(&file.id, &id) {
+            find("is not what the patches add");
+        }
+        let mode = here.metadata().at(&here)?.permissions().mode();
+        match (file.executable, mode & 0o100 != 0) {
+            (true, false) => find("is a program in the patches, and not executable here"),
+            (false, true) => find("is executable here, and no program in the patches"),
+            _ => {}
         }
     }
     for path in mirror::present(ctx)? {
@@ -341,6 +354,7 @@ mod tests {
             old_id: old.to_string().repeat(40),
             new_id: new.to_string().repeat(40),
             kind,
+            executable: false,
         }
     }
 

@@ -46,6 +46,7 @@ fn word(applied: &Applied) -> &'static str {
     match applied {
         Applied::Clean => "clean",
         Applied::Merged => "3-way",
+        Applied::There => "there",
         Applied::Conflict(_) => "CONFLICT",
     }
 }
@@ -76,9 +77,10 @@ fn table(parts: &[PartFiles], columns: &[(&str, Vec<Applied>)]) -> String {
     for (base, all) in columns {
         let count = |wanted: &str| all.iter().filter(|a| word(a) == wanted).count();
         text += &format!(
-            "{base}: {} clean, {} 3-way, {} in conflict\n",
+            "{base}: {} clean, {} 3-way, {} there already, {} in conflict\n",
             count("clean"),
             count("3-way"),
+            count("there"),
             conflicts(all)
         );
         for (name, applied) in names.iter().zip(all) {

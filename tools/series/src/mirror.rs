@@ -47,21 +47,25 @@ pub fn between(git: &Git, base: &str, tip: &str) -> Result<BTreeMap<PathBuf, Add
     Ok(added)
 }
 
-/// The blobs of the files that these changes add, after the last of them.
-pub fn from_diffs<'a>(diffs: impl IntoIterator<Item = &'a FileDiff>) -> BTreeMap<PathBuf, String> {
+/// The files that these changes add, as the last of them leaves them.
+pub fn from_diffs<'a>(diffs: impl IntoIterator<Item = &'a FileDiff>) -> BTreeMap<PathBuf, Added> {
     let mut added = BTreeMap::new();
     for diff in diffs {
         let path = PathBuf::from(&diff.path);
         match diff.kind {
             Change::Add => {
-                added.insert(path, diff.new_id.clone());
+                let file = Added {
+                    executable: diff.executable,
+                    id: diff.new_id.clone(),
+                };
+                added.insert(path, file);
             }
             Change::Delete => {
                 added.remove(&path);
             }
             Change::Modify => {
-                if let Some(id) = added.get_mut(&path) {
-                    id.clone_from(&diff.new_id);
+                if let Some(file) = added.get_mut(&path) {
+                    file.id.clone_from(&diff.new_id);
                 }
             }
         }

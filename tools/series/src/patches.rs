@@ -109,6 +109,8 @@ pub struct FileDiff {
     /// The blob after; zeroes if the patch deletes the file.
     pub new_id: String,
     pub kind: Change,
+    /// A file that is added is a program.
+    pub executable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,6 +197,7 @@ fn parse_diffs(text: &str) -> Result<Vec<FileDiff>, String> {
                 old_id: String::new(),
                 new_id: String::new(),
                 kind: Change::Modify,
+                executable: false,
             });
             in_header = true;
             continue;
@@ -204,8 +207,9 @@ fn parse_diffs(text: &str) -> Result<Vec<FileDiff>, String> {
         };
         if line.starts_with("@@ ") {
             in_header = false;
-        } else if line.starts_with("new file mode ") {
+        } else if let Some(mode) = line.strip_prefix("new file mode ") {
             diff.kind = Change::Add;
+            diff.executable = mode == "100755";
         } else if line.starts_with("deleted file mode ") {
             diff.kind = Change::Delete;
         } else if line.starts_with("rename ") || line.starts_with("copy ") {

@@ -14,7 +14,7 @@ use crate::error::{At, Error, Outcome, Result};
 use crate::fold;
 use crate::format;
 use crate::git::Git;
-use crate::mirror;
+use crate::mirror::{self, Added};
 use crate::patches::{self, PartFiles};
 use crate::progress;
 use crate::stack;
@@ -191,9 +191,9 @@ fn stale(
         stale.extend(part.patches.iter().map(|patch| patch.path.clone()));
     }
     let git = Git::at(&ctx.repo);
-    for (path, id) in mirrored(old) {
+    for (path, file) in mirrored(old) {
         // Only what is surely from a patch: anything else is somebody's own.
-        if mirror::blob_id(&git, &ctx.repo.join(&path))?.as_ref() == Some(&id) {
+        if mirror::blob_id(&git, &ctx.repo.join(&path))?.as_ref() == Some(&file.id) {
             stale.push(path);
         }
     }
@@ -202,7 +202,7 @@ fn stale(
 }
 
 /// The files that the patches add. A patch that cannot be read adds nothing: it is about to be replaced.
-fn mirrored(parts: &[PartFiles]) -> BTreeMap<PathBuf, String> {
+fn mirrored(parts: &[PartFiles]) -> BTreeMap<PathBuf, Added> {
     let diffs: Vec<_> = parts
         .iter()
         .flat_map(|part| &part.patches)
@@ -218,7 +218,7 @@ fn refuse_edited(ctx: &Context, changed: &[&PathBuf], old: &[PartFiles]) -> Resu
     let known = mirrored(old);
     for path in changed.iter().filter(|path| !path.starts_with("patches")) {
         let there = mirror::blob_id(&git, &ctx.repo.join(path))?;
-        if there.is_some() && there.as_ref() != known.get(*path) {
+        if there.is_some() && there.as_ref() != known.get(*path).map(|file| &file.id) {
             return Err(Error::finding(
                 path.display(),
                 "was edited here, and refresh would overwrite it with the worktree's file",

@@ -141,7 +141,16 @@ fn make(base: &Base, parts: &[PartFiles]) -> Result<Kept> {
             step.say(patch.path.display());
             let mail = Mail::read(&git, scratch.path(), patch)?;
             apply(&git, scratch.path(), patch)?;
-            tree = git.run(&["write-tree"])?;
+            let after = git.run(&["write-tree"])?;
+            if after == tree {
+                return Err(Error::finding(
+                    patch.path.display(),
+                    "changes nothing: what it does is there already",
+                )
+                .mend("remove the patch")
+                .mend("cargo series drift, which says so of every patch on other bases"));
+            }
+            tree = after;
             tip = git
                 .with("GIT_AUTHOR_NAME", &mail.name)
                 .with("GIT_AUTHOR_EMAIL", &mail.email)
@@ -216,6 +225,8 @@ pub enum Applied {
     Clean,
     /// By merging what changed around it.
     Merged,
+    /// What it changes is there already.
+    There,
     /// Not at all; what git said of it.
     Conflict(String),
 }
@@ -246,7 +257,7 @@ fn attempt(git: &Git, scratch: &Path) -> Result<Applied> {
 
 fn apply(git: &Git, scratch: &Path, patch: &PatchFile) -> Result<()> {
     match attempt(git, scratch)? {
-        Applied::Clean => Ok(()),
+        Applied::Clean | Applied::There => Ok(()),
         Applied::Merged => {
             progress::note(format_args!(
                 "{}: applied by a 3-way merge only",
@@ -272,14 +283,18 @@ pub fn each(base: &Base, parts: &[PartFiles]) -> Result<Vec<Applied>> {
     let mut all = Vec::new();
     for patch in parts.iter().flat_map(|part| &part.patches) {
         Mail::read(&git, scratch.path(), patch)?;
-        let applied = attempt(&git, scratch.path())?;
+        let mut applied = attempt(&git, scratch.path())?;
         if let Applied::Conflict(_) = applied {
             // Both sides stand in the index.
             let index = scratch.path().join("index");
             fs::remove_file(&index).at(&index)?;
             git.run(&["read-tree", &tree])?;
         } else {
-            tree = git.run(&["write-tree"])?;
+            let after = git.run(&["write-tree"])?;
+            if after == tree {
+                applied = Applied::There;
+            }
+            tree = after;
         }
         all.push(applied);
     }

@@ -45,8 +45,8 @@ fn every_patch_has_its_word_on_every_base() {
     assert_eq!(rows[2], ["clean", "clean"]);
     assert_eq!(rows[3], ["CONFLICT", "clean"]);
     for said in [
-        "far: 2 clean, 0 3-way, 1 in conflict\n  2-feature/0002-mm-use-pin_fd.patch\n    patch failed: mm/gup.c:",
-        "near: 2 clean, 1 3-way, 0 in conflict\n",
+        "far: 2 clean, 0 3-way, 0 there already, 1 in conflict\n  2-feature/0002-mm-use-pin_fd.patch\n    patch failed: mm/gup.c:",
+        "near: 2 clean, 1 3-way, 0 there already, 0 in conflict\n",
     ] {
         assert!(ran.out.contains(said), "{said}\nin\n{}", ran.out);
     }
@@ -70,6 +70,18 @@ fn patches_behind_a_conflict_are_tried_on_those_before_it() {
         .filter_map(|line| line.split_whitespace().last())
         .collect();
     assert_eq!(words, ["clean", "clean", "CONFLICT", "clean"]);
+}
+
+#[test]
+fn what_another_base_has_already_is_said() {
+    let toy = with_bases();
+    let near = toy.path("near");
+    replace(&near.join("mm/gup.c"), "line 7\n", "line seven\n");
+    toy.commit(&near, "seven");
+    let ran = toy.run(&["drift", "--base", "near"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let sum = "near: 2 clean, 0 3-way, 1 there already, 0 in conflict\n";
+    assert!(ran.out.ends_with(sum), "{}", ran.out);
 }
 
 #[test]
