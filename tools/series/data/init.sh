@@ -12,10 +12,10 @@ mount -t debugfs debugfs /sys/kernel/debug
 mount -t tmpfs tmpfs /tmp
 mkdir -p /dev/shm /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-stty -F /dev/ttyS1 raw
+stty -F /dev/RESULTS raw
 say() {
 	echo "series: $*" > /dev/kmsg
-	echo "series: $*" > /dev/ttyS1
+	echo "series: $*" > /dev/RESULTS
 }
 if grep -q series.shell /proc/cmdline; then
 	setsid cttyhack sh
@@ -25,7 +25,7 @@ while IFS=$tab read -r name hugepages seconds command; do
 	echo "$hugepages" > /proc/sys/vm/nr_hugepages
 	say "begin $name"
 	# The command is split into words here: the blanks in it separate arguments.
-	timeout -s KILL "$seconds" /bin/$command > /dev/ttyS1 2>&1 < /dev/null
+	timeout -s KILL "$seconds" /bin/$command > /dev/RESULTS 2>&1 < /dev/null
 	say "end $name $?"
 	echo 0 > /proc/sys/vm/nr_hugepages
 done < /tests

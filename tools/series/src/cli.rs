@@ -120,21 +120,22 @@ pub struct CheckArgs {
 /// Which kernel.
 #[derive(Clone, Debug, Args)]
 pub struct ImageArgs {
-    /// Which udmabuf driver the kernel has
-    #[arg(long, value_enum, default_value_t = Driver::Rust)]
-    pub driver: Driver,
+    /// Which udmabuf driver the kernel has [default: rust, where the lane has Rust]
+    #[arg(long, value_enum)]
+    pub driver: Option<Driver>,
     /// The base kernel without any patch
     #[arg(long, conflicts_with = "patch")]
     pub base: bool,
     /// The kernel after this patch, counted from 1 through all parts
     #[arg(long, value_name = "N")]
     pub patch: Option<usize>,
-    /// The configuration lane
+    /// The lane of series.toml: architecture, tools and configuration
     #[arg(long, value_name = "NAME")]
     pub lane: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Driver {
     Rust,
     C,
@@ -175,9 +176,12 @@ pub struct BootArgs {
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Build and boot every patch with each driver, and the tip in the debug lane
+    /// Build and boot every patch with each driver, and the tip in every lane
     #[arg(long, conflicts_with = "quick")]
     pub full: bool,
+    /// Test the tip in this lane of series.toml only; may be given more than once
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["full", "quick", "patch"])]
+    pub lane: Vec<String>,
     /// The checks and the tip only
     #[arg(long)]
     pub quick: bool,

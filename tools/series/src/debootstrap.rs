@@ -10,7 +10,7 @@ use crate::error::{At, Error, Result};
 use crate::progress;
 use crate::run;
 use crate::sandbox::Sandbox;
-use crate::toolchain::{MANIFEST, SUITE, packages, root_path};
+use crate::toolchain::{MANIFEST, Root};
 
 /// What a first run needs in all: the root, the base, a checkout and a build.
 pub const NEED_GIB: u64 = 12;
@@ -18,10 +18,17 @@ pub const NEED_GIB: u64 = 12;
 /// Names another mirror than mmdebstrap's default.
 const MIRROR: &str = "SERIES_MIRROR";
 
+/// The machine's own architecture, as Debian calls it.
+const HOST: &str = "amd64";
+
+/// The guest's shell, for another architecture: unpacked to /opt, because both cannot be installed.
+const FOREIGN_BUSYBOX: &str = include_str!("../data/foreign-busybox.sh");
+
 /// Makes the root under a temporary name and renames it when it is complete.
-pub fn make(ctx: &Context, sandbox: Sandbox) -> Result<()> {
+pub fn make(ctx: &Context, sandbox: Sandbox, kind: Root) -> Result<()> {
     let _lock = ctx.cache.lock("toolchain")?;
-    let root = root_path(ctx);
+    let root = kind.path(ctx);
+    let suite = kind.suite();
     if root.exists() {
         return Ok(());
     }
@@ -34,19 +41,29 @@ pub fn make(ctx: &Context, sandbox: Sandbox) -> Result<()> {
     remove_leftovers(sandbox, &dir)?;
     let new = dir.join(format!(".new-{}", std::process::id()));
     let step = progress::step(format_args!(
-        "making the toolchain root (Debian {SUITE}, {} packages, 1 to 4 minutes)",
-        packages().len()
+        "making the {} toolchain root (Debian {suite}, {} packages, 1 to 4 minutes)",
+        kind.name(),
+        kind.packages().len()
     ));
     let mut command = sandbox.command("mmdebstrap");
     command.args(["--mode=root", "--variant=minbase"]);
-    command.arg(format!("--include={}", packages().join(",")));
+    command.arg(format!("--include={}", kind.packages().join(",")));
     for unused in ["doc", "man", "info", "locale"] {
         command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unused}/*"));
+    }
+    if let Some(foreign) = kind.foreign() {
+        command.arg(format!("--architectures={HOST},{foreign}"));
+        let hook = dir.join("foreign-busybox.sh");
+        fs::write(&hook, FOREIGN_BUSYBOX).at(&hook)?;
+        command.arg(format!(
+            "--customize-hook=sh '{}' \"$1\" {foreign}",
+            hook.display()
+        ));
     }
     command.arg(format!(
         "--customize-hook=chroot \"$1\" dpkg-query -W > \"$1/{MANIFEST}\""
     ));
-    command.arg(SUITE).arg(&new);
+    command.arg(suite).arg(&new);
     if let Ok(mirror) = std::env::var(MIRROR) {
         command.arg(mirror);
     }
@@ -54,7 +71,7 @@ pub fn make(ctx: &Context, sandbox: Sandbox) -> Result<()> {
     if !status.success() {
         drop(step);
         remove_leftovers(sandbox, &dir)?;
-        return Err(failed(&log)?);
+        return Err(failed(&log, suite)?);
     }
     fs::rename(&new, &root).at(&root)?;
     step.done();
@@ -62,7 +79,7 @@ pub fn make(ctx: &Context, sandbox: Sandbox) -> Result<()> {
 }
 
 /// Says why mmdebstrap failed, as far as its log tells.
-fn failed(log: &Path) -> Result<Error> {
+fn failed(log: &Path, suite: &str) -> Result<Error> {
     let said = run::end_of(log)?;
     let errors: Vec<&str> = said
         .lines()
@@ -76,9 +93,9 @@ fn failed(log: &Path) -> Result<Error> {
     let error = if !missing.is_empty() {
         Error::environment(
             place,
-            format!("Debian {SUITE} has no package {}", missing.join(", ")),
+            format!("Debian {suite} has no package {}", missing.join(", ")),
         )
-        .mend("correct tools/series/data/packages.txt")
+        .mend("correct tools/series/data/packages*.txt")
     } else if ["resolv", "onnect", "Failed to fetch", "unreachable"]
         .iter()
         .any(|word| said.contains(word))

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `doctor`: what is set up, and what is not.
 
+use crate::base;
 use crate::cli::DoctorArgs;
 use crate::context::Context;
 use crate::debootstrap::NEED_GIB;
 use crate::error::{Outcome, Result};
 use crate::run;
 use crate::sandbox::Sandbox;
-use crate::toolchain::Toolchain;
-use crate::{base, toolchain};
+use crate::toolchain::{Root, Toolchain};
 
 /// The tools that scripts/min-tool-version.sh knows, and how each says its version.
 const TOOLS: [(&str, &str); 5] = [
@@ -51,7 +51,7 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
         base::ensure(ctx)?;
     }
     let tools = Toolchain::existing(ctx)?;
-    let root = toolchain::root_path(ctx);
+    let root = Root::Main.path(ctx);
     line(
         "toolchain",
         match &tools {
@@ -62,6 +62,9 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
             )),
         },
     );
+    for lane_root in Root::ALL.into_iter().filter(|root| *root != Root::Main) {
+        println!("{}", optional_root(ctx, lane_root)?);
+    }
     let base = base::existing(ctx)?;
     let (name, _) = ctx.config.base();
     line(
@@ -101,6 +104,27 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
         Outcome::Findings
     } else {
         Outcome::Clean
+    })
+}
+
+/// A root that only some lanes need: it is no fault that it is not there.
+fn optional_root(ctx: &Context, root: Root) -> Result<String> {
+    let lanes: Vec<&str> = ctx
+        .config
+        .kernel
+        .lanes
+        .iter()
+        .filter(|lane| lane.root == root)
+        .map(|lane| lane.name.as_str())
+        .collect();
+    let what = format!("{} root, for {}", root.name(), lanes.join(", "));
+    Ok(match Toolchain::existing_in(ctx, root)? {
+        Some(tools) => format!(
+            "ok       {what}: {} in {}",
+            tools.id,
+            tools.root().display()
+        ),
+        None => format!("not made {what}: cargo series test --lane makes it"),
     })
 }
 

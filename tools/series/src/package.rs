@@ -12,7 +12,7 @@ use crate::context::{Context, hex};
 use crate::error::{At, Error, Result};
 use crate::progress;
 use crate::run;
-use crate::toolchain::{SUITE, Toolchain};
+use crate::toolchain::{Root, Toolchain};
 
 /// apt with an index and a package source of our own, so that the root stays as it is.
 const APT: &str = include_str!("../data/apt.sh");
@@ -151,15 +151,20 @@ fn sources_line(root: &Path, suite: &str) -> Result<String> {
     text.lines()
         .find_map(|line| derive(line, suite))
         .ok_or_else(|| {
-            Error::environment(list.display(), format!("names no source for {SUITE}"))
-                .mend(format!("rm -rf '{}', then run this again", root.display()))
+            Error::environment(
+                list.display(),
+                format!("names no source for {}", Root::Main.suite()),
+            )
+            .mend(format!("rm -rf '{}', then run this again", root.display()))
         })
 }
 
 /// "deb [options] URI trixie main" -> the same for another suite.
 fn derive(line: &str, suite: &str) -> Option<String> {
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let at = fields.iter().position(|field| *field == SUITE)?;
+    let at = fields
+        .iter()
+        .position(|field| *field == Root::Main.suite())?;
     (fields[0] == "deb" && at >= 2).then(|| format!("{} {suite} main\n", fields[..at].join(" ")))
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::cli::ToolchainChoice;
@@ -14,10 +15,8 @@ use crate::error::{At, Error, Result};
 use crate::run;
 use crate::sandbox::Sandbox;
 
-/// The Debian release of the root.
-pub const SUITE: &str = "trixie";
-
 const PACKAGES: &str = include_str!("../data/packages.txt");
+const CROSS_PACKAGES: &str = include_str!("../data/packages-cross.txt");
 const ENTER: &str = include_str!("../data/enter.sh");
 
 /// In the finished root: the packages and versions that it holds.
@@ -27,6 +26,65 @@ pub const MANIFEST: &str = "series-packages";
 const HOST_TOOLS: [&str; 10] = [
     "clang", "ld.lld", "rustc", "bindgen", "make", "flex", "bison", "bc", "cpio", "perl",
 ];
+
+/// A Debian root with tools. All but the main one are made when a lane asks for them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Root {
+    /// The oldest tools that the base can be built with, and all that is needed besides.
+    #[default]
+    Main,
+    /// The same, and what builds and boots guests of another architecture.
+    Cross,
+    /// The newest tools that Debian has.
+    Latest,
+}
+
+impl Root {
+    pub const ALL: [Root; 3] = [Root::Main, Root::Cross, Root::Latest];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Root::Main => "main",
+            Root::Cross => "cross",
+            Root::Latest => "latest",
+        }
+    }
+
+    /// The Debian release.
+    pub fn suite(self) -> &'static str {
+        match self {
+            Root::Main | Root::Cross => "trixie",
+            Root::Latest => "forky",
+        }
+    }
+
+    /// The Debian architecture that some packages are of, besides the machine's own.
+    pub fn foreign(self) -> Option<&'static str> {
+        (self == Root::Cross).then_some("arm64")
+    }
+
+    pub fn packages(self) -> Vec<&'static str> {
+        let more = match self {
+            Root::Cross => CROSS_PACKAGES,
+            Root::Main | Root::Latest => "",
+        };
+        PACKAGES
+            .lines()
+            .chain(more.lines())
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .collect()
+    }
+
+    /// Where it is, or will be.
+    pub fn path(self, ctx: &Context) -> PathBuf {
+        let key = format!("{}\n{}", self.suite(), self.packages().join("\n"));
+        let digest = hex(&Sha256::digest(key));
+        ctx.cache
+            .path(format!("toolchain/{}-{}", self.suite(), &digest[..12]))
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct Toolchain {
@@ -40,36 +98,29 @@ pub struct Toolchain {
     pub id: String,
 }
 
-/// The packages of the root.
-pub fn packages() -> Vec<&'static str> {
-    PACKAGES
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect()
-}
-
-/// Where the root is, or will be.
-pub fn root_path(ctx: &Context) -> PathBuf {
-    let key = format!("{SUITE}\n{}", packages().join("\n"));
-    let digest = hex(&Sha256::digest(key));
-    ctx.cache
-        .path(format!("toolchain/{SUITE}-{}", &digest[..12]))
-}
-
 impl Toolchain {
-    /// The toolchain, made now if it is missing.
+    /// The main toolchain, made now if it is missing.
     pub fn ensure(ctx: &Context) -> Result<Self> {
-        if ctx.toolchain == ToolchainChoice::Root && !root_path(ctx).exists() {
-            debootstrap::make(ctx, Sandbox::probe()?)?;
+        Self::ensure_in(ctx, Root::Main)
+    }
+
+    /// The toolchain of this root, made now if it is missing.
+    pub fn ensure_in(ctx: &Context, root: Root) -> Result<Self> {
+        if ctx.toolchain == ToolchainChoice::Root && !root.path(ctx).exists() {
+            debootstrap::make(ctx, Sandbox::probe()?, root)?;
         }
-        Self::existing(ctx)?.ok_or_else(|| {
+        Self::existing_in(ctx, root)?.ok_or_else(|| {
             Error::environment("toolchain", "was made and is not there").mend("run this again")
         })
     }
 
-    /// The toolchain, unless it has to be made first.
+    /// The main toolchain, unless it has to be made first.
     pub fn existing(ctx: &Context) -> Result<Option<Self>> {
+        Self::existing_in(ctx, Root::Main)
+    }
+
+    /// The toolchain of this root, unless it has to be made first. `--toolchain host` stands for all of them.
+    pub fn existing_in(ctx: &Context, root: Root) -> Result<Option<Self>> {
         let ccache = ctx.cache.dir("ccache")?;
         if ctx.toolchain == ToolchainChoice::Host {
             let id = host_versions()?;
@@ -81,8 +132,8 @@ impl Toolchain {
                 id: format!("host-{}", &hex(&Sha256::digest(id))[..12]),
             }));
         }
-        let root = root_path(ctx);
-        let manifest = root.join(MANIFEST);
+        let path = root.path(ctx);
+        let manifest = path.join(MANIFEST);
         if !manifest.exists() {
             return Ok(None);
         }
@@ -90,9 +141,9 @@ impl Toolchain {
         Ok(Some(Toolchain {
             kind: ToolchainChoice::Root,
             sandbox: Sandbox::probe()?,
-            root,
+            root: path,
             ccache,
-            id: format!("{SUITE}-{}", &hex(&Sha256::digest(packages))[..12]),
+            id: format!("{}-{}", root.suite(), &hex(&Sha256::digest(packages))[..12]),
         }))
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::context::{Context, short_hash};
 use crate::error::{At, Error, Result};
 use crate::kernel::accel::Accel;
+use crate::kernel::arch::Machine;
 use crate::kernel::build::Kernel;
 use crate::kernel::guest;
 use crate::kernel::qemu::{self, End, Guest, Ran};
@@ -93,10 +94,12 @@ impl Job<'_> {
     /// Runs the guest and returns what it said.
     pub fn run(&self, ctx: &Context, toolchain: &Toolchain) -> Result<String> {
         let program = program(ctx, toolchain)?;
-        let initrd = initramfs(ctx, toolchain, &program)?;
+        let machine = self.kernel.machine()?;
+        let initrd = initramfs(ctx, toolchain, machine, &program)?;
         let logs = self.logs(ctx)?;
         let step = progress::step(format_args!("{} on {}", self.buffer, self.kernel_name));
         let ran = Guest {
+            machine,
             image: &self.kernel.image,
             initrd: &initrd,
             append: &self.append(),
@@ -161,9 +164,14 @@ pub fn compile(
     Ok(finished)
 }
 
-fn initramfs(ctx: &Context, toolchain: &Toolchain, program: &Path) -> Result<PathBuf> {
+fn initramfs(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    machine: &Machine,
+    program: &Path,
+) -> Result<PathBuf> {
     let key = short_hash(format!("bench {} {PROGRAM}", toolchain.id).as_bytes());
-    guest::packed(ctx, toolchain, &key, &[], |guest| {
+    guest::packed(ctx, toolchain, machine, &key, &[], |guest| {
         // In the place of the script that runs tests.
         let init = guest.join("init");
         fs::copy(program, &init).at(&init)?;

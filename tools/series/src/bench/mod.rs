@@ -28,7 +28,6 @@ use crate::context::Context;
 use crate::error::{At, Error, Outcome, Result};
 use crate::kernel::accel::{self, Accel};
 use crate::kernel::build::{self, Kernel, Source};
-use crate::kernel::kconfig::Lane;
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
 
@@ -122,9 +121,10 @@ impl Bench<'_> {
             _ => (Source::tip(self.stack), Driver::Rust),
         };
         let lane = match what {
-            What::Latency => Lane::Latency,
-            What::Instructions | What::Time => Lane::Bench,
+            What::Latency => "latency",
+            What::Instructions | What::Time => "bench",
         };
+        let lane = self.ctx.config.kernel.lane(Some(lane))?;
         let source = source::with_helper(&self.stack.base.git(), &source)?;
         build::kernel(self.ctx, self.toolchain, &source, driver, lane)
     }

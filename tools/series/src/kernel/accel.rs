@@ -23,6 +23,11 @@ const BOUND: Duration = Duration::from_secs(20);
 
 /// The accelerator for this kernel on this machine, said with its reason. Kept until the machine is booted again.
 pub fn choose(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<Accel> {
+    let machine = kernel.machine()?;
+    if !machine.native {
+        progress::note(format_args!("accelerator: TCG, for {}", machine.qemu));
+        return Ok(Accel::Tcg);
+    }
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let key = short_hash(format!("{boot_id} {}", toolchain.id).as_bytes());
     let file = ctx.cache.dir("accel")?.join(key);
@@ -44,8 +49,10 @@ pub fn choose(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<A
 
 fn probe(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<String> {
     let logs = ctx.cache.dir("log/accel")?;
-    let initrd = guest::empty(ctx, toolchain)?;
+    let machine = kernel.machine()?;
+    let initrd = guest::empty(ctx, toolchain, machine)?;
     let ran = Guest {
+        machine,
         image: &kernel.image,
         initrd: &initrd,
         append: "",

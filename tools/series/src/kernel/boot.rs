@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::build::{self, Kernel, Source};
 use super::ktap::{self, Case, Verdict};
+use super::lane::Lane;
 use super::qemu::{self, End, Guest, Ran};
 use super::settings::Layout;
 use super::splat::{self, Splat};
-use super::{GuestTest, accel, guest, kept, selected, steps, table};
+use super::{GuestTest, Settings, accel, driver, guest, kept, selected, steps, table};
 use crate::cli::BootArgs;
 use crate::context::Context;
 use crate::error::{Error, Outcome, Result};
@@ -138,19 +139,32 @@ impl Run {
 
 /// The arguments of a boot of a guest with a memory of its own.
 pub fn in_layout(args: &BootArgs, layout: &Layout) -> BootArgs {
-    let append = match &args.append {
-        Some(own) => format!("{} {own}", layout.append),
-        None => layout.append.clone(),
-    };
     BootArgs {
-        append: Some(append),
+        append: Some(before(&layout.append, args.append.as_deref())),
         memory: layout.memory.clone(),
         ..args.clone()
     }
 }
 
+/// The arguments of a boot of a kernel of this lane.
+pub fn in_lane(args: &BootArgs, lane: &Lane) -> BootArgs {
+    BootArgs {
+        append: Some(before(&lane.append, args.append.as_deref())),
+        ..args.clone()
+    }
+}
+
+/// Words in front of somebody's own.
+fn before(words: &str, own: Option<&str>) -> String {
+    format!("{words} {}", own.unwrap_or("")).trim().to_owned()
+}
+
 pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
-    let layout = layout(ctx, args)?;
+    let lane = ctx.config.kernel.lane(args.image.lane.as_deref())?;
+    lane.need_machine()?;
+    let settings = ctx.config.kernel.in_lane(lane);
+    let layout = layout(&settings, args)?;
+    let args = &in_lane(args, lane);
     let args = &match layout {
         Some(layout) => in_layout(args, layout),
         None => args.clone(),
@@ -162,14 +176,14 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
         })?;
     }
     memory(&args.memory)?;
-    let chosen = chosen(ctx, args, layout)?;
+    let chosen = chosen(&settings, args, layout)?;
     let (toolchain, kernel) = selected(ctx, &args.image)?;
     if args.initrd.is_some() || args.shell {
-        return interactive(ctx, &toolchain, &kernel, args);
+        return interactive(ctx, &toolchain, &kernel, args, &settings.tests);
     }
 
     let stack = stack::ensure(ctx)?;
-    let name = column(args);
+    let name = column(ctx, args)?;
     let mut outcome = Outcome::Clean;
     for _ in 0..args.repeat {
         let run = tests(
@@ -188,23 +202,29 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The guest that `--guest` names.
-fn layout<'a>(ctx: &'a Context, args: &BootArgs) -> Result<Option<&'a Layout>> {
+/// The guest that `--guest` names, with those of its tests that run in the lane.
+fn layout<'a>(settings: &'a Settings, args: &BootArgs) -> Result<Option<&'a Layout>> {
     let Some(name) = &args.guest else {
         return Ok(None);
     };
-    let guests = &ctx.config.kernel.guests;
+    let guests = &settings.guests;
     let found = guests.iter().find(|layout| layout.name == *name);
-    found.map(Some).ok_or_else(|| {
-        let known: Vec<&str> = guests.iter().map(|layout| layout.name.as_str()).collect();
-        Error::config(format!("--guest {name}"), "there is no such guest")
-            .mend(format!("one of {}", known.join(", ")))
-    })
+    let wrong = |cause: &str, known: Vec<&str>| {
+        Error::config(format!("--guest {name}"), cause).mend(format!("one of {}", known.join(", ")))
+    };
+    let names = guests.iter().map(|layout| layout.name.as_str());
+    match found {
+        None => Err(wrong("there is no such guest", names.collect())),
+        Some(layout) if layout.tests.is_empty() => {
+            let others = names.filter(|other| other != name).collect();
+            Err(wrong("the lane leaves out all of its tests", others))
+        }
+        found => Ok(found),
+    }
 }
 
 /// The tests that `--test` names; without it those that say by themselves whether a kernel is right.
-fn chosen(ctx: &Context, args: &BootArgs, layout: Option<&Layout>) -> Result<Vec<GuestTest>> {
-    let settings = &ctx.config.kernel;
+fn chosen(settings: &Settings, args: &BootArgs, layout: Option<&Layout>) -> Result<Vec<GuestTest>> {
     let in_layout = layout.map(|layout| settings.in_layout(layout));
     if args.test.is_empty() {
         return Ok(match in_layout {
@@ -222,14 +242,17 @@ fn chosen(ctx: &Context, args: &BootArgs, layout: Option<&Layout>) -> Result<Vec
         let mut all = in_layout.iter().flatten().chain(&settings.tests);
         let found = all.find(|test| test.name == *name);
         found.cloned().ok_or_else(|| {
-            Error::config(format!("--test {name}"), "there is no such test")
-                .mend(format!("one of {}", known.join(", ")))
+            Error::config(
+                format!("--test {name}"),
+                "there is no such test in this lane",
+            )
+            .mend(format!("one of {}", known.join(", ")))
         })
     };
     args.test.iter().map(find).collect()
 }
 
-fn column(args: &BootArgs) -> String {
+fn column(ctx: &Context, args: &BootArgs) -> Result<String> {
     let sources = match (args.image.base, args.image.patch) {
         (true, _) => "base".to_owned(),
         (_, Some(n)) => format!("patch {n}"),
@@ -238,9 +261,9 @@ fn column(args: &BootArgs) -> String {
     let driver = if args.image.base {
         "c"
     } else {
-        build::driver_name(args.image.driver)
+        build::driver_name(driver(ctx, &args.image)?)
     };
-    format!("{sources}+{driver}")
+    Ok(format!("{sources}+{driver}"))
 }
 
 /// Says what did not pass, and what that makes of the run.
@@ -290,7 +313,8 @@ pub fn tests(
     args: &BootArgs,
     use_kept: Kept,
 ) -> Result<Run> {
-    let initrd = guest::with_tests(ctx, toolchain, programs, tests)?;
+    let machine = kernel.machine()?;
+    let initrd = guest::with_tests(ctx, toolchain, machine, programs, tests)?;
     let accel = accel::choose(ctx, toolchain, kernel)?;
     let logs = ctx.cache.dir(format!(
         "log/boot/{}-{}",
@@ -298,6 +322,7 @@ pub fn tests(
         kernel.key
     ))?;
     let guest = Guest {
+        machine,
         image: &kernel.image,
         initrd: &initrd,
         append: args.append.as_deref().unwrap_or(""),
@@ -423,19 +448,16 @@ fn interactive(
     toolchain: &Toolchain,
     kernel: &Kernel,
     args: &BootArgs,
+    tests: &[GuestTest],
 ) -> Result<Outcome> {
+    let machine = kernel.machine()?;
     let initrd = match &args.initrd {
         Some(file) => file
             .canonicalize()
             .map_err(|e| Error::config(file.display(), e))?,
         None => {
             let stack = stack::ensure(ctx)?;
-            guest::with_tests(
-                ctx,
-                toolchain,
-                &Source::tip(&stack),
-                &ctx.config.kernel.tests,
-            )?
+            guest::with_tests(ctx, toolchain, machine, &Source::tip(&stack), tests)?
         }
     };
     let accel = if args.icount {
@@ -450,6 +472,7 @@ fn interactive(
     let mut outcome = Outcome::Clean;
     for _ in 0..args.repeat {
         let ran = Guest {
+            machine,
             image: &kernel.image,
             initrd: &initrd,
             append: &append,

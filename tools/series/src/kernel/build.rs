@@ -10,7 +10,11 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::kconfig::{self, Lane};
+use super::arch::{Arch, Machine};
+use super::kconfig;
+use super::lane::Lane;
+use super::warnings;
+use crate::base;
 use crate::cli::Driver;
 use crate::context::{Context, short_hash};
 use crate::error::{At, Error, Result};
@@ -62,6 +66,7 @@ impl Source {
 #[derive(Debug, Clone)]
 pub struct Kernel {
     pub image: PathBuf,
+    pub arch: &'static Arch,
     /// Stands for sources, configuration and tools.
     pub key: String,
     /// It runs KUnit suites when it boots, and says on the console how they ended.
@@ -94,7 +99,7 @@ pub fn objects(
     toolchain: &Toolchain,
     source: &Source,
     driver: Driver,
-    lane: Lane,
+    lane: &Lane,
 ) -> Result<BTreeSet<String>> {
     let key = key(toolchain, source, driver, lane);
     let kept = ctx.cache.dir("objects")?.join(key);
@@ -102,10 +107,13 @@ pub fn objects(
         return Ok(text.lines().map(str::to_owned).collect());
     }
     let _lock = ctx.cache.lock("build")?;
-    let built = run_make(ctx, toolchain, source, driver, lane, &TOUCHED)?;
-    let found = warnings(&String::from_utf8_lossy(
-        &fs::read(&built.log).at(&built.log)?,
-    ));
+    // The folder cannot be built without Rust.
+    let touched: Vec<&str> = TOUCHED
+        .into_iter()
+        .filter(|folder| driver == Driver::Rust || *folder != "rust/")
+        .collect();
+    let built = run_make(ctx, toolchain, source, driver, lane, &touched)?;
+    let found = built.warnings()?;
     let lines: String = found.iter().map(|w| format!("{w}\n")).collect();
     fs::write(&kept, lines).at(&kept)?;
     Ok(found)
@@ -117,20 +125,30 @@ pub fn kernel(
     toolchain: &Toolchain,
     source: &Source,
     driver: Driver,
-    lane: Lane,
+    lane: &Lane,
 ) -> Result<Kernel> {
     let key = key(toolchain, source, driver, lane);
-    let runs_kunit = kconfig::runs_kunit(driver, lane);
-    if let Some(kernel) = kept(ctx, &key, runs_kunit)? {
-        return Ok(kernel);
+    let kernel = Kernel {
+        image: ctx
+            .cache
+            .path(format!("kernel/{key}/{}", lane.arch.image_name())),
+        arch: lane.arch,
+        key,
+        runs_kunit: kconfig::runs_kunit(driver, lane),
+        warnings: BTreeSet::new(),
+    };
+    if kernel.image.exists() {
+        return kernel.kept();
     }
     let _lock = ctx.cache.lock("build")?;
     // Another process may have built it while we waited.
-    if let Some(kernel) = kept(ctx, &key, runs_kunit)? {
-        return Ok(kernel);
+    if kernel.image.exists() {
+        return kernel.kept();
     }
-    let built = run_make(ctx, toolchain, source, driver, lane, &["bzImage"])?;
-    keep(ctx, key, runs_kunit, &built)
+    let mut targets = vec![lane.arch.target];
+    targets.extend(lane.checks.iter().map(String::as_str));
+    let built = run_make(ctx, toolchain, source, driver, lane, &targets)?;
+    kernel.keep(ctx, &built)
 }
 
 /// Where a build left what it made.
@@ -139,13 +157,20 @@ pub(super) struct Built {
     log: PathBuf,
 }
 
+impl Built {
+    fn warnings(&self) -> Result<BTreeSet<String>> {
+        let log = fs::read(&self.log).at(&self.log)?;
+        Ok(warnings::find(&String::from_utf8_lossy(&log)))
+    }
+}
+
 /// The lock of builds is held.
 pub(super) fn run_make(
     ctx: &Context,
     toolchain: &Toolchain,
     source: &Source,
     driver: Driver,
-    lane: Lane,
+    lane: &Lane,
     targets: &[&str],
 ) -> Result<Built> {
     let flavour = flavour(driver, lane);
@@ -154,6 +179,17 @@ pub(super) fn run_make(
     let tree = worktree::at(ctx, &source.commit)?;
     let fragment = kconfig::fragment(driver, lane, &tree)?;
     let objects = ctx.cache.dir(format!("build/{flavour}"))?;
+    if lane.is_compared() {
+        let base = Source {
+            tree: base::ensure(ctx)?.tree,
+            ..source.clone()
+        };
+        start(
+            &objects,
+            &key(toolchain, source, driver, lane),
+            &key(toolchain, &base, driver, lane),
+        )?;
+    }
     claim(&objects, &tree)?;
     let log = ctx.cache.path(format!("log/build-{flavour}.log"));
     fs::create_dir_all(log.parent().expect("the log has a folder")).at(&log)?;
@@ -161,7 +197,7 @@ pub(super) fn run_make(
 
     let (what, how) = (
         targets.join(" "),
-        format!("({}, {} lane)", driver_name(driver), lane.name()),
+        format!("({}, {} lane)", driver_name(driver), lane.name),
     );
     let step = progress::step_of(
         format_args!("building {what} {how}"),
@@ -169,13 +205,17 @@ pub(super) fn run_make(
     );
     let make = Make {
         toolchain,
+        variables: lane.make_variables(),
         tree: &tree,
         objects: &objects,
         log: &log,
     };
     make.configure(&fragment)?;
     make.run(targets)?;
+    checked(lane, &log)?;
     same_sources(&tree, source)?;
+    let mark = objects.join(BUILT);
+    fs::write(&mark, key(toolchain, source, driver, lane)).at(&mark)?;
     step.done();
 
     Ok(Built { objects, log })
@@ -190,9 +230,29 @@ pub(super) fn claim(objects: &Path, tree: &Path) -> Result<()> {
     if fs::read(&mark).is_ok_and(|made_from| made_from == tree) {
         return Ok(());
     }
-    fs::remove_dir_all(objects).at(objects)?;
-    fs::create_dir_all(objects).at(objects)?;
+    empty(objects)?;
     fs::write(&mark, tree).at(&mark)
+}
+
+fn empty(folder: &Path) -> Result<()> {
+    fs::remove_dir_all(folder).at(folder)?;
+    fs::create_dir_all(folder).at(folder)
+}
+
+/// In a folder of objects: the key of what was built there last, to its end.
+const BUILT: &str = "series.built";
+
+/// Empties a folder of objects unless it holds the base's and something else is built now.
+///
+/// make compiles what changed, and only what is compiled is complained about: all complaints of a kernel are seen when it
+/// is built from nothing, and all that the base does not have when it is built right after the base.
+fn start(objects: &Path, key: &str, base: &str) -> Result<()> {
+    let mark = objects.join(BUILT);
+    let holds_base = fs::read_to_string(&mark).is_ok_and(|built| built == base);
+    if !holds_base || key == base {
+        return empty(objects);
+    }
+    fs::remove_file(&mark).at(&mark)
 }
 
 /// An image is kept under its commit's name: nobody may have checked out another one meanwhile.
@@ -208,8 +268,26 @@ fn same_sources(tree: &Path, source: &Source) -> Result<()> {
     .mend("run this again, and no other cargo series next to it"))
 }
 
+/// kbuild goes on without a checker that does not know all that the kernel's headers use: then nothing was checked.
+fn checked(lane: &Lane, log: &Path) -> Result<()> {
+    let text = fs::read(log).at(log)?;
+    let text = String::from_utf8_lossy(&text);
+    match text.lines().find(|line| line.contains(CHECKER_IS_OLD)) {
+        Some(line) if lane.wants_sparse() => Err(Error::environment(
+            format!("lane {}", lane.name),
+            "sparse is missing, or too old for this kernel: nothing was checked",
+        )
+        .detail(line)
+        .mend("a root with a newer sparse: root = \"latest\" in series.toml")),
+        _ => Ok(()),
+    }
+}
+
+const CHECKER_IS_OLD: &str = "is not available or not up to date";
+
 struct Make<'a> {
     toolchain: &'a Toolchain,
+    variables: Vec<String>,
     tree: &'a Path,
     objects: &'a Path,
     log: &'a Path,
@@ -220,7 +298,8 @@ impl Make<'_> {
         let mut command = self
             .toolchain
             .command(&[(self.tree, "/src"), (self.objects, "/obj")], "make");
-        command.args(["-s", "-C", "/src", "O=/obj", "LLVM=1", "CC=ccache clang"]);
+        command.args(["-s", "-C", "/src", "O=/obj"]);
+        command.args(&self.variables);
         command.arg(format!("-j{}", jobs())).args(arguments);
         let status = run::log_status(&mut command, self.log)?;
         if status.success() {
@@ -276,82 +355,56 @@ fn first_errors(log: &str) -> String {
     }
 }
 
-pub(super) fn key(toolchain: &Toolchain, source: &Source, driver: Driver, lane: Lane) -> String {
+pub(super) fn key(toolchain: &Toolchain, source: &Source, driver: Driver, lane: &Lane) -> String {
     let config = kconfig::wishes(driver, lane);
     let flavour = flavour(driver, lane);
-    short_hash(format!("{} {flavour} {} {config}", source.tree, toolchain.id).as_bytes())
+    let more = lane.key();
+    short_hash(format!("{} {flavour} {} {config}{more}", source.tree, toolchain.id).as_bytes())
 }
 
-fn flavour(driver: Driver, lane: Lane) -> String {
-    format!("{}-{}", driver_name(driver), lane.name())
+fn flavour(driver: Driver, lane: &Lane) -> String {
+    format!("{}-{}", driver_name(driver), lane.name)
 }
 
-fn kept(ctx: &Context, key: &str, runs_kunit: bool) -> Result<Option<Kernel>> {
-    let dir = ctx.cache.path(format!("kernel/{key}"));
-    let image = dir.join("bzImage");
-    if !image.exists() {
-        return Ok(None);
-    }
-    let warnings = dir.join("warnings");
-    let warnings = fs::read_to_string(&warnings).at(&warnings)?;
-    Ok(Some(Kernel {
-        image,
-        key: key.to_owned(),
-        runs_kunit,
-        warnings: warnings.lines().map(str::to_owned).collect(),
-    }))
-}
-
-fn keep(ctx: &Context, key: String, runs_kunit: bool, built: &Built) -> Result<Kernel> {
-    let log = fs::read(&built.log).at(&built.log)?;
-    let warnings = warnings(&String::from_utf8_lossy(&log));
-    let parent = ctx.cache.dir("kernel")?;
-    let part = tempfile::tempdir_in(&parent).at(&parent)?;
-    let from = built.objects.join("arch/x86/boot/bzImage");
-    fs::copy(&from, part.path().join("bzImage")).at(&from)?;
-    let symbols = built.objects.join("System.map");
-    fs::copy(&symbols, part.path().join("System.map")).at(&symbols)?;
-    let lines: String = warnings.iter().map(|w| format!("{w}\n")).collect();
-    fs::write(part.path().join("warnings"), lines).at(part.path())?;
-    let dir = parent.join(&key);
-    fs::rename(part.keep(), &dir).at(&dir)?;
-    Ok(Kernel {
-        image: dir.join("bzImage"),
-        key,
-        runs_kunit,
-        warnings,
-    })
-}
-
-/// The warnings of a build as "file: text", without line numbers: those move with every patch.
-fn warnings(log: &str) -> BTreeSet<String> {
-    log.lines()
-        .filter(|line| line.contains("warning:"))
-        .map(|line| {
-            let (place, text) = line.split_once("warning:").expect("it was just found");
-            let file = place.trim_end().split(':').next().unwrap_or("");
-            format!("{}: {}", file.trim_start_matches("/src/"), text.trim())
+impl Kernel {
+    /// What boots it.
+    pub fn machine(&self) -> Result<&'static Machine> {
+        self.arch.machine.ok_or_else(|| {
+            Error::config(
+                self.arch.name,
+                "kernels of this architecture are not booted",
+            )
+            .mend("--lane primary")
         })
-        .collect()
+    }
+
+    /// With the warnings that are kept beside it.
+    fn kept(mut self) -> Result<Self> {
+        let warnings = self.image.with_file_name("warnings");
+        let lines = fs::read_to_string(&warnings).at(&warnings)?;
+        self.warnings = lines.lines().map(str::to_owned).collect();
+        Ok(self)
+    }
+
+    fn keep(mut self, ctx: &Context, built: &Built) -> Result<Self> {
+        self.warnings = built.warnings()?;
+        let parent = ctx.cache.dir("kernel")?;
+        let part = tempfile::tempdir_in(&parent).at(&parent)?;
+        let from = built.objects.join(self.arch.image);
+        fs::copy(&from, part.path().join(self.arch.image_name())).at(&from)?;
+        let symbols = built.objects.join("System.map");
+        fs::copy(&symbols, part.path().join("System.map")).at(&symbols)?;
+        let lines: String = self.warnings.iter().map(|w| format!("{w}\n")).collect();
+        fs::write(part.path().join("warnings"), lines).at(part.path())?;
+        let dir = parent.join(&self.key);
+        fs::rename(part.keep(), &dir).at(&dir)?;
+        Ok(self)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn warnings_have_no_line_numbers() {
-        let log = "  CC mm/gup.o\n/src/mm/gup.c:12:3: warning: unused variable 'x'\n\
-                   mm/gup.c:99:1: warning: unused variable 'x'\nvmlinux.o: warning: objtool: f() falls through\n";
-        let found: Vec<String> = warnings(log).into_iter().collect();
-        assert_eq!(
-            found,
-            [
-                "mm/gup.c: unused variable 'x'",
-                "vmlinux.o: objtool: f() falls through"
-            ]
-        );
-    }
 
     #[test]
     fn objects_of_another_clone_are_not_used() {
@@ -368,6 +421,48 @@ mod tests {
         assert!(build("/a"));
         assert!(!build("/b"));
         assert!(!build("/a"));
+    }
+
+    #[test]
+    fn what_is_compared_is_built_from_nothing_or_right_after_the_base() {
+        let cache = tempfile::tempdir().unwrap();
+        let objects = cache.path().join("c-gcc");
+        fs::create_dir_all(&objects).unwrap();
+        let object = objects.join("mm.o");
+        // Whether the objects of the build before are still there.
+        let build = |key: &str, ends: bool| {
+            start(&objects, key, "base").unwrap();
+            let there = object.exists();
+            fs::write(&object, "").unwrap();
+            if ends {
+                fs::write(objects.join(BUILT), key).unwrap();
+            }
+            there
+        };
+        assert!(!build("base", true));
+        assert!(build("tip", true), "right after the base");
+        assert!(!build("tip2", true), "after another tip");
+        assert!(!build("base", true));
+        assert!(!build("base", true), "the base itself");
+        assert!(build("tip", false));
+        assert!(!build("tip", true), "after one that failed");
+    }
+
+    #[test]
+    fn a_checker_that_kbuild_leaves_out_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let mut lane = Lane::plain("gcc");
+        lane.make = vec!["W=1".to_owned(), "C=1".to_owned()];
+        fs::write(&log, "mm/gup.c:1:2: warning: x\n").unwrap();
+        assert!(checked(&lane, &log).is_ok());
+        let said =
+            "/src/Makefile:1311: C=1 specified, but sparse is not available or not up to date\n";
+        fs::write(&log, said).unwrap();
+        let error = checked(&lane, &log).unwrap_err().to_string();
+        assert!(error.contains("sparse is missing"), "{error}");
+        lane.make.clear();
+        assert!(checked(&lane, &log).is_ok());
     }
 
     #[test]

@@ -11,7 +11,6 @@ use std::path::Path;
 use std::process::Command;
 
 use super::build::{self, Source};
-use super::kconfig::Lane;
 use crate::cli::Driver;
 use crate::context::Context;
 use crate::error::{At, Error, Result};
@@ -37,7 +36,8 @@ struct Example {
 
 /// How many of them there are, all refused as they should be. Compiled now unless that was done before.
 pub fn check(ctx: &Context, toolchain: &Toolchain, source: &Source) -> Result<usize> {
-    let key = build::key(toolchain, source, Driver::Rust, Lane::Primary);
+    let lane = ctx.config.kernel.lane(None)?;
+    let key = build::key(toolchain, source, Driver::Rust, lane);
     let kept = ctx.cache.dir("examples")?.join(key);
     if let Some(number) = fs::read_to_string(&kept).ok().and_then(|n| n.parse().ok()) {
         return Ok(number);
@@ -51,14 +51,7 @@ pub fn check(ctx: &Context, toolchain: &Toolchain, source: &Source) -> Result<us
                 .mend("mark them: ```ignore,compile_fail,E0277"),
         );
     }
-    let built = build::run_make(
-        ctx,
-        toolchain,
-        source,
-        Driver::Rust,
-        Lane::Primary,
-        &[DRIVER],
-    )?;
+    let built = build::run_make(ctx, toolchain, source, Driver::Rust, lane, &[DRIVER])?;
     let options = options(&built.objects)?;
     let folder = built.objects.join(FOLDER);
     fs::create_dir_all(&folder).at(&folder)?;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::GuestTest;
+use super::arch::Machine;
 use super::build::{self, Source, jobs};
 use super::own;
 use crate::context::{Context, short_hash};
@@ -22,15 +23,17 @@ const PACK: &str = "cd /guest && find . -mindepth 1 -exec touch -h -d @0 {} + &&
     cpio --quiet --reproducible -o -H newc -R 0:0 | gzip -n -1 > /out/initramfs.new";
 
 /// An initramfs that runs nothing and powers off.
-pub fn empty(ctx: &Context, toolchain: &Toolchain) -> Result<PathBuf> {
-    let key = short_hash(format!("empty {} {INIT}", toolchain.id).as_bytes());
-    packed(ctx, toolchain, &key, &[], |_| Ok(()))
+pub fn empty(ctx: &Context, toolchain: &Toolchain, machine: &'static Machine) -> Result<PathBuf> {
+    let init = init(machine);
+    let key = short_hash(format!("empty {} {init}", toolchain.id).as_bytes());
+    packed(ctx, toolchain, machine, &key, &[], |_| Ok(()))
 }
 
 /// An initramfs that runs these tests, built from these sources.
 pub fn with_tests(
     ctx: &Context,
     toolchain: &Toolchain,
+    machine: &'static Machine,
     source: &Source,
     tests: &[GuestTest],
 ) -> Result<PathBuf> {
@@ -38,13 +41,14 @@ pub fn with_tests(
         true => &own::SOURCES,
         false => &[],
     };
-    let key = format!("{} {} {INIT} {tests:?} {own:?}", source.tree, toolchain.id);
+    let init = init(machine);
+    let key = format!("{} {} {init} {tests:?} {own:?}", source.tree, toolchain.id);
     let key = short_hash(key.as_bytes());
-    packed(ctx, toolchain, &key, tests, |guest| {
+    packed(ctx, toolchain, machine, &key, tests, |guest| {
         // A kernel that is being built has the same worktree.
         let _lock = ctx.cache.lock("build")?;
         let tree = worktree::at(ctx, &source.commit)?;
-        let objects = ctx.cache.dir("build/selftests")?;
+        let objects = ctx.cache.dir(format!("build/selftests-{}", machine.arch))?;
         build::claim(&objects, &tree)?;
         let log = ctx.cache.path("log/selftests.log");
         let step = progress::step("building the guest's selftests");
@@ -56,7 +60,8 @@ pub fn with_tests(
             command.arg(format!("-j{}", jobs())).args(arguments);
             run::logged(&mut command, "selftests", &log)
         };
-        make(&["-s", "-C", "/src", "O=/obj", "LLVM=1", "headers"])?;
+        let arch = format!("ARCH={}", machine.arch);
+        make(&["-s", "-C", "/src", "O=/obj", "LLVM=1", &arch, "headers"])?;
         for test in tests {
             if test.own {
                 own::build(toolchain, guest, &test.program, &log)?;
@@ -66,7 +71,8 @@ pub fn with_tests(
                 "-s",
                 "-C",
                 &format!("/src/tools/testing/selftests/{}", test.dir),
-                "CC=gcc",
+                &arch,
+                &format!("CC={}", machine.cc),
                 "OUTPUT=/guest/bin",
                 "KHDR_INCLUDES=-isystem /obj/usr/include",
                 "LDFLAGS=-static",
@@ -82,6 +88,7 @@ pub fn with_tests(
 pub fn packed(
     ctx: &Context,
     toolchain: &Toolchain,
+    machine: &Machine,
     key: &str,
     tests: &[GuestTest],
     fill: impl FnOnce(&Path) -> Result<()>,
@@ -96,7 +103,7 @@ pub fn packed(
     for folder in ["bin", "dev", "proc", "sys", "tmp"] {
         fs::create_dir(guest.join(folder)).at(guest)?;
     }
-    let busybox = toolchain.root().join("bin/busybox");
+    let busybox = toolchain.root().join(machine.busybox);
     fs::copy(&busybox, guest.join("bin/busybox")).map_err(|e| {
         Error::environment(busybox.display(), e)
             .mend("install busybox-static, or leave out --toolchain host")
@@ -109,9 +116,9 @@ pub fn packed(
     }
     let list: String = tests.iter().map(GuestTest::lines).collect();
     fs::write(guest.join("tests"), list).at(guest)?;
-    let init = guest.join("init");
-    fs::write(&init, INIT).at(&init)?;
-    make_executable(&init)?;
+    let file = guest.join("init");
+    fs::write(&file, init(machine)).at(&file)?;
+    make_executable(&file)?;
     fill(guest)?;
 
     let log = ctx.cache.path("log/initramfs.log");
@@ -121,6 +128,11 @@ pub fn packed(
     let new = dir.join("initramfs.new");
     fs::rename(&new, &finished).at(&finished)?;
     Ok(finished)
+}
+
+/// The first process, with the name that the second serial port has on this machine.
+fn init(machine: &Machine) -> String {
+    INIT.replace("RESULTS", machine.results)
 }
 
 fn make_executable(path: &Path) -> Result<()> {

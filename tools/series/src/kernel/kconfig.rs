@@ -5,15 +5,28 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use super::lane::Lane;
 use crate::cli::Driver;
-use crate::error::{At, Error, Result};
+use crate::error::{At, Result};
 
-const BASE: &str = include_str!("../../data/config/base.config");
-const RUST: &str = include_str!("../../data/config/rust.config");
-const DEBUG: &str = include_str!("../../data/config/debug.config");
-const DEBUG_RUST: &str = include_str!("../../data/config/debug-rust.config");
-const BENCH: &str = include_str!("../../data/config/bench.config");
-const LATENCY: &str = include_str!("../../data/config/latency.config");
+/// The fragments of data/config, by name.
+macro_rules! fragments {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../data/config/", $name, ".config")))),*]
+    };
+}
+
+const FRAGMENTS: &[(&str, &str)] =
+    fragments!("base", "rust", "debug", "debug-rust", "bench", "latency",);
+
+/// The fragment of this name.
+pub fn find(name: &str) -> Result<&'static str, String> {
+    let found = FRAGMENTS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| *text).ok_or_else(|| {
+        let known: Vec<&str> = FRAGMENTS.iter().map(|(name, _)| *name).collect();
+        format!("config: {name:?} is none of {}", known.join(", "))
+    })
+}
 
 /// Symbols that come with a patch, and where they are declared.
 const FROM_PATCHES: [(&str, &str); 5] = [
@@ -24,69 +37,36 @@ const FROM_PATCHES: [(&str, &str); 5] = [
     ("RUST_DMA_BUF_KUNIT_TEST", "rust/kernel/Kconfig.test"),
 ];
 
-/// A set of options that a kernel is built and booted with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    Primary,
-    Debug,
-    /// For figures: nothing in it checks, injects or tests.
-    Bench,
-    /// As `Bench`, with tracers: for the time without interrupts or preemption.
-    Latency,
-}
-
-impl Lane {
-    pub fn named(name: Option<&str>) -> Result<Self> {
-        match name {
-            None | Some("primary") => Ok(Lane::Primary),
-            Some("debug") => Ok(Lane::Debug),
-            Some("bench") => Ok(Lane::Bench),
-            Some("latency") => Ok(Lane::Latency),
-            Some(other) => Err(
-                Error::config(format!("--lane {other}"), "there is no such lane")
-                    .mend("--lane primary")
-                    .mend("--lane debug")
-                    .mend("--lane bench"),
-            ),
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Lane::Primary => "primary",
-            Lane::Debug => "debug",
-            Lane::Bench => "bench",
-            Lane::Latency => "latency",
-        }
-    }
-}
-
 /// What is asked for at the tip of the stack.
-pub fn wishes(driver: Driver, lane: Lane) -> String {
-    let mut text = BASE.to_owned();
-    if driver == Driver::Rust {
-        text += RUST;
-    }
-    if lane == Lane::Debug {
-        text += DEBUG;
-        if driver == Driver::Rust {
-            text += DEBUG_RUST;
+pub fn wishes(driver: Driver, lane: &Lane) -> String {
+    let mut text = String::new();
+    for name in &lane.config {
+        if driver == Driver::Rust || !is_for_rust(name) {
+            let fragment = find(name).expect("series.toml was validated");
+            text = without(&text, fragment) + fragment;
         }
     }
-    if matches!(lane, Lane::Bench | Lane::Latency) {
-        text = without(&text, BENCH) + BENCH;
-    }
-    if lane == Lane::Latency {
-        text += LATENCY;
+    let off: String = lane
+        .without
+        .iter()
+        .map(|symbol| format!("# CONFIG_{symbol} is not set\n"))
+        .collect();
+    text = without(&text, &off) + &off;
+    for symbol in &lane.with {
+        text += &format!("CONFIG_{symbol}=y\n");
     }
     text
+}
+
+fn is_for_rust(fragment: &str) -> bool {
+    fragment == "rust" || fragment.ends_with("-rust")
 }
 
 /// The wishes less those that `fragment` takes back with "is not set".
 fn without(wishes: &str, fragment: &str) -> String {
     let taken_back: BTreeSet<String> = fragment
         .lines()
-        .filter_map(|line| line.strip_prefix("# ")?.strip_suffix(" is not set"))
+        .filter_map(off)
         .map(|symbol| format!("{symbol}=y"))
         .collect();
     wishes
@@ -97,12 +77,12 @@ fn without(wishes: &str, fragment: &str) -> String {
 }
 
 /// Whether such a kernel runs its KUnit suites when it boots.
-pub fn runs_kunit(driver: Driver, lane: Lane) -> bool {
+pub fn runs_kunit(driver: Driver, lane: &Lane) -> bool {
     wishes(driver, lane).contains("CONFIG_KUNIT_AUTORUN_ENABLED=y\n")
 }
 
 /// The fragment for a tree. A symbol that comes with a patch is asked for only where the tree has it.
-pub fn fragment(driver: Driver, lane: Lane, tree: &Path) -> Result<String> {
+pub fn fragment(driver: Driver, lane: &Lane, tree: &Path) -> Result<String> {
     let mut text = wishes(driver, lane);
     for (symbol, file) in FROM_PATCHES {
         let wish = format!("CONFIG_{symbol}=y\n");
@@ -120,18 +100,34 @@ fn declares(kconfig: &Path, symbol: &str) -> Result<bool> {
         .any(|line| line.trim() == format!("config {symbol}")))
 }
 
-/// What the fragment asked for and the configuration does not have.
+/// What the fragment asked for and the configuration does not have: options that are off, or on all the same.
 pub fn dropped<'a>(fragment: &'a str, dot_config: &str) -> Vec<&'a str> {
     let have: BTreeSet<&str> = dot_config.lines().collect();
     fragment
         .lines()
-        .filter(|line| line.starts_with("CONFIG_") && !have.contains(line))
+        .filter(|line| match off(line) {
+            Some(symbol) => ["y", "m"]
+                .iter()
+                .any(|value| have.contains(format!("{symbol}={value}").as_str())),
+            None => line.starts_with("CONFIG_") && !have.contains(line),
+        })
         .collect()
+}
+
+/// The symbol that a line takes back.
+fn off(line: &str) -> Option<&str> {
+    line.strip_prefix("# ")?.strip_suffix(" is not set")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lane(config: &[&str]) -> Lane {
+        let mut lane = Lane::plain("x");
+        lane.config = config.iter().map(|&name| name.to_owned()).collect();
+        lane
+    }
 
     #[test]
     fn a_symbol_that_was_dropped_is_named() {
@@ -144,18 +140,43 @@ mod tests {
     }
 
     #[test]
+    fn a_symbol_that_stayed_on_is_named() {
+        let fragment = "# CONFIG_A is not set\n# CONFIG_B is not set\n";
+        assert_eq!(
+            dropped(fragment, "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_BA=y\n"),
+            ["# CONFIG_A is not set"]
+        );
+        assert_eq!(dropped(fragment, "CONFIG_B=m\n"), ["# CONFIG_B is not set"]);
+    }
+
+    #[test]
+    fn a_lane_adds_options_and_takes_them_back() {
+        let mut lane = lane(&["base", "rust"]);
+        lane.with = vec!["COMPILE_TEST".to_owned()];
+        lane.without = vec!["MEMFD_CREATE".to_owned()];
+        let text = wishes(Driver::C, &lane);
+        assert!(!text.contains("CONFIG_MEMFD_CREATE=y") && !text.contains("CONFIG_RUST=y"));
+        assert!(text.ends_with("# CONFIG_MEMFD_CREATE is not set\nCONFIG_COMPILE_TEST=y\n"));
+    }
+
+    #[test]
     fn the_rust_driver_is_asked_for_where_the_tree_has_it() {
         let tree = tempfile::tempdir().unwrap();
         let dir = tree.path().join("drivers/dma-buf");
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("Kconfig"), "config UDMABUF\n").unwrap();
-        let without = fragment(Driver::Rust, Lane::Primary, tree.path()).unwrap();
+        let without = fragment(Driver::Rust, &lane(&["base", "rust"]), tree.path()).unwrap();
         assert!(!without.contains("UDMABUF_RUST") && without.contains("CONFIG_RUST=y"));
         fs::write(dir.join("Kconfig"), "config UDMABUF_RUST\n").unwrap();
-        let with = fragment(Driver::Rust, Lane::Primary, tree.path()).unwrap();
+        let with = fragment(Driver::Rust, &lane(&["base", "rust"]), tree.path()).unwrap();
         assert!(with.contains("CONFIG_UDMABUF_RUST=y"));
-        let c = fragment(Driver::C, Lane::Debug, tree.path()).unwrap();
-        assert!(!c.contains("CONFIG_RUST=y") && c.contains("CONFIG_KASAN=y"));
+        let c = fragment(
+            Driver::C,
+            &lane(&["base", "rust", "debug", "debug-rust"]),
+            tree.path(),
+        )
+        .unwrap();
+        assert!(!c.contains("CONFIG_RUST") && c.contains("CONFIG_KASAN=y"));
     }
 
     #[test]
@@ -164,24 +185,19 @@ mod tests {
             without("CONFIG_A=y\nCONFIG_AB=y\n", "# CONFIG_A is not set\n"),
             "CONFIG_AB=y\n"
         );
-        let text = wishes(Driver::Rust, Lane::Bench);
+        let primary = wishes(Driver::Rust, &lane(&["base", "rust"]));
+        let text = wishes(Driver::Rust, &lane(&["base", "rust", "bench"]));
         for gone in [
             "CONFIG_KUNIT=y",
             "CONFIG_FAULT_INJECTION=y",
             "CONFIG_DEBUG_KERNEL=y",
         ] {
-            assert!(wishes(Driver::Rust, Lane::Primary).contains(gone), "{gone}");
+            assert!(primary.contains(gone), "{gone}");
             assert!(!text.contains(gone), "{gone}");
         }
         assert!(text.contains("CONFIG_GUP_TEST=y") && text.contains("CONFIG_UDMABUF_RUST=y"));
         assert!(!text.contains("TRACER=y"));
-        let traced = wishes(Driver::Rust, Lane::Latency);
+        let traced = wishes(Driver::Rust, &lane(&["base", "rust", "bench", "latency"]));
         assert!(traced.starts_with(&text) && traced.contains("CONFIG_IRQSOFF_TRACER=y"));
-    }
-
-    #[test]
-    fn unknown_lanes_are_refused() {
-        assert!(Lane::named(Some("no-such")).is_err());
-        assert_eq!(Lane::named(None).unwrap(), Lane::Primary);
     }
 }

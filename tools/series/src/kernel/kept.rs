@@ -88,6 +88,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::accel::Accel;
+    use super::super::arch::Arch;
     use super::super::ktap::Verdict;
     use super::*;
 
@@ -139,11 +140,13 @@ mod tests {
             fs::write(&initrd, programs).unwrap();
             let kernel = Kernel {
                 image: "/k/bzImage".into(),
+                arch: Arch::native(),
                 key: sources.to_owned(),
                 runs_kunit: false,
                 warnings: BTreeSet::new(),
             };
             let guest = Guest {
+                machine: kernel.machine().unwrap(),
                 image: &kernel.image,
                 initrd: &initrd,
                 append,

@@ -2,13 +2,15 @@
 //! The kernel half: configuration, build, image, guest, verdicts.
 
 pub mod accel;
+pub mod arch;
 mod boot;
 pub mod build;
 mod examples;
 pub mod guest;
-pub mod kconfig;
+mod kconfig;
 mod kept;
 mod ktap;
+pub mod lane;
 mod own;
 pub mod qemu;
 #[cfg(test)]
@@ -20,6 +22,8 @@ mod steps;
 mod table;
 mod tally;
 mod test;
+mod tip;
+mod warnings;
 
 pub use boot::boot;
 pub use settings::{GuestTest, Settings};
@@ -27,7 +31,7 @@ pub use test::test;
 
 use crate::cli::{Driver, ImageArgs};
 use crate::context::Context;
-use crate::error::{Outcome, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::toolchain::Toolchain;
 use crate::{patches, stack};
 
@@ -46,19 +50,35 @@ pub fn image(ctx: &Context, args: &ImageArgs) -> Result<Outcome> {
 
 /// The kernel that these arguments ask for, built now if it has to be.
 fn selected(ctx: &Context, args: &ImageArgs) -> Result<(Toolchain, Kernel)> {
-    let lane = kconfig::Lane::named(args.lane.as_deref())?;
+    let lane = ctx.config.kernel.lane(args.lane.as_deref())?;
+    let driver = driver(ctx, args)?;
+    if lane.objects_only {
+        return Err(Error::config(
+            format!("--lane {}", lane.name),
+            "compiles what the stack touches, and links no kernel",
+        )
+        .mend(format!("cargo series test --lane {}", lane.name)));
+    }
     if let Some(n) = args.patch {
         patches::need(ctx, n)?;
     }
-    let toolchain = Toolchain::ensure(ctx)?;
+    let toolchain = Toolchain::ensure_in(ctx, lane.root)?;
     let stack = stack::ensure(ctx)?;
     let source = match (args.base, args.patch) {
         (true, _) => Source::base(&stack),
         (_, Some(n)) => Source::patch(&stack, n),
         _ => Source::tip(&stack),
     };
-    // The base has the C driver only.
-    let driver = if args.base { Driver::C } else { args.driver };
     let kernel = build::kernel(ctx, &toolchain, &source, driver, lane)?;
     Ok((toolchain, kernel))
+}
+
+/// The driver that these arguments ask for. The base has the C driver only: a lane's base is built as its first driver,
+/// with or without Rust.
+fn driver(ctx: &Context, args: &ImageArgs) -> Result<Driver> {
+    let lane = ctx.config.kernel.lane(args.lane.as_deref())?;
+    if args.base {
+        return Ok(lane.base_driver());
+    }
+    lane.driver(args.driver)
 }

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::accel::Accel;
+use super::arch::Machine;
 use crate::error::{At, Error, Result};
 use crate::toolchain::Toolchain;
 
 /// A machine to be booted.
 #[derive(Debug)]
 pub struct Guest<'a> {
+    pub machine: &'static Machine,
     pub image: &'a Path,
     pub initrd: &'a Path,
     /// Behind what the tool itself puts on the kernel's command line.
@@ -59,6 +61,7 @@ impl Guest<'_> {
     /// The arguments behind the program's name. Paths are those inside the toolchain root.
     pub(super) fn arguments(&self) -> Vec<String> {
         let mut arguments: Vec<&str> = vec!["-nodefaults", "-no-user-config", "-display", "none"];
+        arguments.extend(self.machine.model);
         arguments.extend(["-no-reboot", "-m", self.memory]);
         // A fixed clock and no random instructions: two runs see the same machine.
         arguments.extend(["-rtc", "base=2026-11-15T00:00:00,clock=vm"]);
@@ -71,13 +74,13 @@ impl Guest<'_> {
                 "-smp",
                 "1",
                 "-cpu",
-                "max,-rdrand,-rdseed",
+                self.machine.steady_cpu,
             ]),
             (false, Accel::Kvm) => {
                 arguments.extend(["-accel", "kvm", "-smp", "2", "-cpu", "host"]);
             }
             (false, Accel::Tcg) => {
-                arguments.extend(["-accel", "tcg", "-smp", "2", "-cpu", "max"]);
+                arguments.extend(["-accel", "tcg", "-smp", "2", "-cpu", self.machine.cpu]);
             }
         }
         if let Some(plugin) = self.plugin {
@@ -86,14 +89,19 @@ impl Guest<'_> {
         arguments.extend(["-chardev", "stdio,id=console,signal=off"]);
         arguments.extend(["-serial", "chardev:console"]);
         arguments.extend(["-serial", "file:/out/results.log"]);
-        arguments.extend(["-kernel", "/kernel/bzImage", "-initrd", "/initrd"]);
+        let image = self.image.file_name().expect("an image has a name");
+        let image = format!("/kernel/{}", image.to_string_lossy());
+        arguments.extend(["-kernel", &image, "-initrd", "/initrd"]);
         let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
         let kaslr = if self.icount { " nokaslr" } else { "" };
         arguments.push("-append".to_owned());
         arguments.push(
-            format!("console=ttyS0 panic=-1 oops=panic{kaslr} {}", self.append)
-                .trim_end()
-                .to_owned(),
+            format!(
+                "console={} panic=-1 oops=panic{kaslr} {}",
+                self.machine.console, self.append
+            )
+            .trim_end()
+            .to_owned(),
         );
         arguments
     }
@@ -109,7 +117,7 @@ impl Guest<'_> {
                 (self.initrd, "/initrd"),
                 (self.logs, "/out"),
             ],
-            "qemu-system-x86_64",
+            self.machine.qemu,
         );
         command.args(self.arguments());
         command.stdin(if self.interactive {
@@ -121,7 +129,7 @@ impl Guest<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|e| Error::environment("qemu-system-x86_64", e))?;
+            .map_err(|e| Error::environment(self.machine.qemu, e))?;
         self.watch(child, &results)
     }
 
@@ -214,10 +222,17 @@ pub fn last_words(console: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arch::Arch;
     use super::*;
 
     fn guest(icount: bool) -> Vec<String> {
+        guest_of("x86_64", icount)
+    }
+
+    fn guest_of(arch: &str, icount: bool) -> Vec<String> {
+        let machine = Arch::of_test(arch).machine.unwrap();
         Guest {
+            machine,
             image: Path::new("/k/bzImage"),
             initrd: Path::new("/i"),
             append: "udmabuf.list_limit=2",
@@ -244,6 +259,19 @@ mod tests {
             assert!(line.contains(part), "{part} in {line}");
         }
         assert!(!guest(false).join(" ").contains("nokaslr"));
+    }
+
+    #[test]
+    fn another_architecture_has_another_console() {
+        let line = guest_of("arm64", true).join(" ");
+        for part in [
+            "-machine virt",
+            "console=ttyAMA0 ",
+            "-cpu max,pauth-impdef=on",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(!line.contains("rdrand"), "{line}");
     }
 
     #[test]

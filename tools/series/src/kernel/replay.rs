@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::accel::Accel;
+use super::arch::Arch;
 use super::qemu::{End, Guest, Ran};
 use super::{GuestTest, boot, splat, table};
 use crate::error::Result;
@@ -45,6 +46,7 @@ fn replay(name: &str, then: Then) -> Result<Ran> {
         .spawn()
         .unwrap();
     Guest {
+        machine: Arch::native().machine.unwrap(),
         image: Path::new("/k/bzImage"),
         initrd: Path::new("/i"),
         append: "",
@@ -124,6 +126,7 @@ fn a_qemu_that_does_not_start_says_why() {
         .spawn()
         .unwrap();
     let error = Guest {
+        machine: Arch::native().machine.unwrap(),
         image: Path::new("/k/bzImage"),
         initrd: Path::new("/i"),
         append: "",

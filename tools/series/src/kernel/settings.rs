@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::lane::{self, Lane, PRIMARY};
 use super::own;
+use crate::error;
 
 /// The whole table.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
@@ -15,6 +17,9 @@ pub struct Settings {
     /// Guests with a memory of their own.
     #[serde(default)]
     pub guests: Vec<Layout>,
+    /// The ways to build kernels.
+    #[serde(default)]
+    pub lanes: Vec<Lane>,
 }
 
 /// A guest that has memory which the usual one lacks, for the cases that need it.
@@ -66,9 +71,6 @@ pub struct GuestTest {
     /// what `fails_on_base` names must pass.
     #[serde(default)]
     pub same_as_base: bool,
-    /// It takes too long on a kernel with the debug options.
-    #[serde(default)]
-    pub not_in_debug: bool,
     /// It runs once with each of these arguments, which blanks separate; once without any if there are none.
     #[serde(default)]
     pub runs: Vec<String>,
@@ -171,7 +173,6 @@ impl GuestTest {
             not_on_base: false,
             skips: 0,
             same_as_base: false,
-            not_in_debug: false,
             runs: Vec::new(),
             steps: None,
             timeout: default_timeout(),
@@ -192,7 +193,29 @@ impl Settings {
             self.find_tests(layout)
                 .map_err(|cause| format!("kernel.guests {:?}: {cause}", layout.name))?;
         }
-        Ok(())
+        let names: Vec<&str> = self.tests.iter().map(|test| test.name.as_str()).collect();
+        lane::validate(&self.lanes, &names)
+    }
+
+    /// The lane of this name; the primary one if there is none.
+    pub fn lane(&self, name: Option<&str>) -> error::Result<&Lane> {
+        lane::named(&self.lanes, name.unwrap_or(PRIMARY))
+    }
+
+    /// The same without what does not run in this lane, and with its skips.
+    pub fn in_lane(&self, lane: &Lane) -> Settings {
+        let mut here = self.clone();
+        here.tests.retain(|test| !lane.leaves_out(test));
+        for test in &mut here.tests {
+            if let Some(skips) = lane.skips.get(&test.name) {
+                test.skips = *skips;
+            }
+        }
+        for layout in &mut here.guests {
+            let runs = |name: &String| here.tests.iter().any(|test| test.name == *name);
+            layout.tests.retain(|name, _| runs(name));
+        }
+        here
     }
 
     /// The tests of a guest with a memory of its own.
@@ -236,13 +259,6 @@ impl Settings {
         tests
     }
 
-    /// The tests that a kernel with the debug options runs.
-    pub fn in_debug(&self) -> Vec<GuestTest> {
-        let mut tests = self.usual();
-        tests.retain(|test| !test.not_in_debug);
-        tests
-    }
-
     /// Those of them that can be asked of the base.
     pub fn on_base(&self) -> Vec<GuestTest> {
         let mut tests = self.absolute();
@@ -253,12 +269,14 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arch::Arch;
     use super::*;
 
     fn of(tests: Vec<GuestTest>) -> Settings {
         Settings {
             tests,
             guests: Vec::new(),
+            lanes: Vec::new(),
         }
     }
 
@@ -359,15 +377,49 @@ mod tests {
         own.in_guests_only = true;
         let settings = of(vec![own]);
         assert!(settings.usual().is_empty() && settings.absolute().is_empty());
-        assert!(settings.in_debug().is_empty());
+        let tests = settings.in_lane(&Lane::plain("debug")).usual();
+        assert!(tests.is_empty());
     }
 
     #[test]
-    fn what_takes_too_long_is_not_run_with_debug_options() {
-        let mut long = GuestTest::plain("iommufd", 1);
-        long.not_in_debug = true;
-        let settings = of(vec![long, GuestTest::plain("udmabuf", 1)]);
-        let names: Vec<String> = settings.in_debug().into_iter().map(|t| t.name).collect();
+    fn a_lane_says_what_does_not_run_in_it_and_what_is_skipped() {
+        let mut lane = Lane::plain("debug");
+        lane.leave_out = vec!["iommufd".to_owned()];
+        lane.skips = [("udmabuf".to_owned(), 2)].into();
+        let mut settings = of(vec![
+            GuestTest::plain("iommufd", 1),
+            GuestTest::plain("udmabuf", 3),
+        ]);
+        settings.guests = vec![Layout {
+            name: "movable".to_owned(),
+            append: String::new(),
+            memory: "2G".to_owned(),
+            tests: [("iommufd".to_owned(), 0), ("udmabuf".to_owned(), 1)].into(),
+            only_full: false,
+        }];
+        let here = settings.in_lane(&lane);
+        let tests = here.usual();
+        assert_eq!(tests.len(), 1);
+        assert_eq!((tests[0].name.as_str(), tests[0].skips), ("udmabuf", 2));
+        let tests = here.in_layout(&here.guests[0]);
+        assert_eq!(tests.len(), 1);
+        assert_eq!((tests[0].name.as_str(), tests[0].skips), ("udmabuf", 1));
+    }
+
+    #[test]
+    fn programs_of_this_tool_run_on_this_machines_architecture() {
+        let mut fuzz = GuestTest::plain("fuzz", 1);
+        fuzz.own = true;
+        let settings = of(vec![fuzz, GuestTest::plain("udmabuf", 1)]);
+        let mut lane = Lane::plain("x");
+        assert_eq!(settings.in_lane(&lane).usual().len(), 2);
+        lane.arch = Arch::of_test("arm64");
+        let names: Vec<String> = settings
+            .in_lane(&lane)
+            .usual()
+            .into_iter()
+            .map(|t| t.name)
+            .collect();
         assert_eq!(names, ["udmabuf"]);
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `test`: what CI runs. Cheap checks first, then a walk through the patches, then the kernels side by side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,33 +10,39 @@ use sha2::{Digest, Sha256};
 use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::examples;
-use super::kconfig::Lane;
 use super::kept;
 use super::ktap::{Case, Verdict};
+use super::lane::Lane;
 use super::qemu::End;
 use super::same;
 use super::settings::Layout;
 use super::tally::Tally;
-use super::{GuestTest, table};
+use super::{GuestTest, table, tip, warnings};
 use crate::bench;
 use crate::check;
 use crate::cli::{BootArgs, CheckArgs, Cli, Driver, TestArgs};
 use crate::context::{Context, hex};
 use crate::error::{Error, Outcome, Result};
-use crate::report::{self, BOOT, BUILD, Entry, Kind, PatchName, Report};
+use crate::report::{self, BOOT, BUILD, Entry, Kind, LaneTools, PatchName, Report};
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
 use crate::{clock, history, mail, patches, progress, run};
 
-struct Session<'a> {
-    ctx: &'a Context,
+pub(super) struct Session<'a> {
+    pub(super) ctx: &'a Context,
+    /// The primary lane, and its tools.
+    primary: &'a Lane,
     toolchain: Toolchain,
-    stack: Stack,
-    tally: Tally,
+    pub(super) stack: Stack,
+    pub(super) tally: Tally,
     deadline: Option<Instant>,
     use_kept: boot::Kept,
     /// Runs that were kept from earlier.
     not_booted: usize,
+    /// What the bases of lanes did, by the lane's name.
+    pub(super) bases: BTreeMap<String, Run>,
+    /// The lanes that kernels were built in, for the report.
+    pub(super) lanes: BTreeMap<String, LaneTools>,
 }
 
 pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
@@ -45,43 +51,19 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     if let Some(n) = args.patch {
         patches::need(ctx, n)?;
     }
+    let lanes = tip::chosen(ctx, &args.lane)?;
     report::forget(ctx)?;
     let kind = kind(args);
     progress::expect(&kind);
     let mut tally = Tally::default();
-    own_tests(ctx, &mut tally);
-    let toolchain = Toolchain::ensure(ctx)?;
-    let stack = stack::ensure(ctx)?;
-    let checked = check::check(
-        ctx,
-        &CheckArgs {
-            no_checkpatch: false,
-        },
-    );
-    let checked = checked.and_then(|outcome| match outcome {
-        Outcome::Clean => Ok(()),
-        _ => Err(Error::finding("check", "found something").mend("cargo series check")),
-    });
-    tally.add(Entry::of(
-        &checked,
-        "",
-        "check",
-        "patches, messages and mirrored files",
-    ));
-    let mailed = Instant::now();
-    let proven = mail::prove_all(ctx, &toolchain, &stack);
-    let entry = Entry::of(
-        &proven,
-        "",
-        "mail",
-        "every part leads to the tested tree, with git am and b4",
-    );
-    tally.add(entry.taking(mailed.elapsed()));
-
+    if lanes.is_empty() {
+        own_tests(ctx, &mut tally);
+    }
     let mut session = Session {
         ctx,
-        toolchain,
-        stack,
+        primary: ctx.config.kernel.lane(None)?,
+        toolchain: Toolchain::ensure(ctx)?,
+        stack: stack::ensure(ctx)?,
         tally,
         deadline: args.budget.map(|budget: Duration| start + budget),
         use_kept: if args.again {
@@ -90,28 +72,19 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
             boot::Kept::Used
         },
         not_booted: 0,
+        bases: BTreeMap::new(),
+        lanes: BTreeMap::new(),
     };
-    match args.patch {
-        Some(n) => session.patch(n, &[Driver::Rust, Driver::C], true)?,
-        None => {
-            if !args.quick {
-                session.walk(args.full)?;
-            }
-            let base = session.side_by_side(args.quick)?;
-            session.layouts(args)?;
-            if !args.quick {
-                session.examples();
-                session.costs();
-            }
-            if args.full {
-                session.debug_lane(base.as_ref())?;
-            }
-        }
+    if lanes.is_empty() {
+        session.ladder(args)?;
+    }
+    for lane in lanes {
+        session.lane(lane)?;
     }
 
-    if !args.full {
+    if !args.full && args.lane.is_empty() {
         println!(
-            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and the debug lane, and the long fuzzing and races"
+            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and the tip in every lane, and the long fuzzing and races"
         );
     }
     if session.not_booted > 0 {
@@ -130,6 +103,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         seconds: start.elapsed().as_secs(),
         toolchain: session.toolchain.id,
         sum: tally.sum(),
+        lanes: session.lanes,
         patches: names(ctx)?,
         entries: tally.entries,
         steps: progress::steps(),
@@ -141,7 +115,8 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
 
 /// Runs with the same arguments take about as long.
 fn kind(args: &TestArgs) -> String {
-    format!("test {} {} {:?}", args.full, args.quick, args.patch)
+    let lanes: String = args.lane.iter().map(|lane| format!(" {lane}")).collect();
+    format!("test {} {} {:?}{lanes}", args.full, args.quick, args.patch)
 }
 
 fn outcome(entries: &[Entry]) -> Outcome {
@@ -166,6 +141,26 @@ fn names(ctx: &Context) -> Result<Vec<PatchName>> {
         }
     }
     Ok(names)
+}
+
+/// Patches, messages and mirrored files.
+fn checks(ctx: &Context, tally: &mut Tally) {
+    let checked = check::check(
+        ctx,
+        &CheckArgs {
+            no_checkpatch: false,
+        },
+    );
+    let checked = checked.and_then(|outcome| match outcome {
+        Outcome::Clean => Ok(()),
+        _ => Err(Error::finding("check", "found something").mend("cargo series check")),
+    });
+    tally.add(Entry::of(
+        &checked,
+        "",
+        "check",
+        "patches, messages and mirrored files",
+    ));
 }
 
 /// The tool's own tests, counted one by one.
@@ -217,7 +212,7 @@ fn count_cargo(text: &str) -> (usize, usize) {
 }
 
 /// What a boot in `test` is done with.
-fn boot_args() -> BootArgs {
+pub(super) fn boot_args() -> BootArgs {
     use clap::Parser;
     match Cli::parse_from(["series", "boot"]).command {
         crate::cli::Command::Boot(args) => args,
@@ -226,7 +221,42 @@ fn boot_args() -> BootArgs {
 }
 
 impl Session<'_> {
-    fn in_time(&mut self, kernel: &str, test: &str) -> bool {
+    /// Everything that no lane is named for.
+    fn ladder(&mut self, args: &TestArgs) -> Result<()> {
+        checks(self.ctx, &mut self.tally);
+        self.mailboxes();
+        if let Some(n) = args.patch {
+            return self.patch(n, &[Driver::Rust, Driver::C], true);
+        }
+        if !args.quick {
+            self.walk(args.full)?;
+        }
+        self.side_by_side(args.quick)?;
+        self.layouts(args)?;
+        if !args.quick {
+            self.examples();
+            self.costs();
+        }
+        if args.full {
+            self.other_lanes()?;
+        }
+        Ok(())
+    }
+
+    /// The mails of each part.
+    fn mailboxes(&mut self) {
+        let start = Instant::now();
+        let proven = mail::prove_all(self.ctx, &self.toolchain, &self.stack);
+        let entry = Entry::of(
+            &proven,
+            "",
+            "mail",
+            "every part leads to the tested tree, with git am and b4",
+        );
+        self.tally.add(entry.taking(start.elapsed()));
+    }
+
+    pub(super) fn in_time(&mut self, kernel: &str, test: &str) -> bool {
         let late = self
             .deadline
             .is_some_and(|deadline| Instant::now() > deadline);
@@ -267,7 +297,7 @@ impl Session<'_> {
             let start = Instant::now();
             if !boot {
                 let built =
-                    build::objects(self.ctx, &self.toolchain, &source, driver, Lane::Primary)
+                    build::objects(self.ctx, &self.toolchain, &source, driver, self.primary)
                         .and_then(|warnings| self.no_new(&source, &warnings));
                 let entry = Entry::of(&built, &name, BUILD, "what it touches");
                 self.tally.add(entry.taking(start.elapsed()));
@@ -278,7 +308,10 @@ impl Session<'_> {
             self.tally.add(entry.taking(start.elapsed()));
             if let Ok(kernel) = kernel {
                 let tests = existing(self.ctx, &self.stack, n);
-                if let Some(run) = self.boot(&kernel, &name, &source, &tests, &boot_args()) {
+                let toolchain = self.toolchain.clone();
+                if let Some(run) =
+                    self.boot(&toolchain, &kernel, &name, &source, &tests, &boot_args())
+                {
                     let before = self.tally.failed;
                     self.require_all(&run);
                     self.settle(&run, before)?;
@@ -303,7 +336,7 @@ impl Session<'_> {
 
     /// A kernel without a warning that the base does not have.
     fn kernel(&self, source: &Source, driver: Driver) -> Result<Kernel> {
-        let kernel = build::kernel(self.ctx, &self.toolchain, source, driver, Lane::Primary)?;
+        let kernel = build::kernel(self.ctx, &self.toolchain, source, driver, self.primary)?;
         self.no_new(source, &kernel.warnings)?;
         Ok(kernel)
     }
@@ -313,20 +346,14 @@ impl Session<'_> {
             return Ok(());
         }
         let base = Source::base(&self.stack);
-        let base = build::kernel(self.ctx, &self.toolchain, &base, Driver::C, Lane::Primary)?;
-        let new: Vec<&str> = warnings
-            .difference(&base.warnings)
-            .map(String::as_str)
-            .collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        Err(Error::finding(&source.name, "new warnings").detail(new.join("\n")))
+        let base = build::kernel(self.ctx, &self.toolchain, &base, Driver::C, self.primary)?;
+        warnings::none_new(&source.name, &base.warnings, warnings)
     }
 
     /// A guest that cannot be booted is a failure like another: the run goes on and is counted.
-    fn boot(
+    pub(super) fn boot(
         &mut self,
+        toolchain: &Toolchain,
         kernel: &Kernel,
         name: &str,
         programs: &Source,
@@ -335,7 +362,7 @@ impl Session<'_> {
     ) -> Option<Run> {
         let run = boot::tests(
             self.ctx,
-            &self.toolchain,
+            toolchain,
             kernel,
             name,
             programs,
@@ -357,7 +384,10 @@ impl Session<'_> {
         args: &BootArgs,
     ) -> Option<Run> {
         match kernel {
-            Ok(kernel) => self.boot(&kernel, name, programs, tests, args),
+            Ok(kernel) => {
+                let toolchain = self.toolchain.clone();
+                self.boot(&toolchain, &kernel, name, programs, tests, args)
+            }
             Err(e) => {
                 self.tally.add(Entry::fail(name, BUILD, "").because(e));
                 None
@@ -366,7 +396,7 @@ impl Session<'_> {
     }
 
     /// Every case passes and the kernel does not complain. The kernel's own selftests are compared, not required.
-    fn require_all(&mut self, run: &Run) {
+    pub(super) fn require_all(&mut self, run: &Run) {
         let settings = &self.ctx.config.kernel;
         for (test, case) in run.cases().filter(|(test, _)| !settings.compares(test)) {
             self.tally.add(judge(run, test, case));
@@ -394,13 +424,13 @@ impl Session<'_> {
     }
 
     /// A run that failed nothing since `failed` were counted is kept; one that did is booted again next time.
-    fn settle(&mut self, run: &Run, failed: usize) -> Result<()> {
+    pub(super) fn settle(&mut self, run: &Run, failed: usize) -> Result<()> {
         self.not_booted += usize::from(run.kept.is_some());
         kept::settle(&kept::folder(self.ctx)?, run, self.tally.failed == failed)
     }
 
     /// The kernel's own selftests end as they end on the base.
-    fn require_same(&mut self, base: Option<&Run>, run: &Run, tests: &[GuestTest]) {
+    pub(super) fn require_same(&mut self, base: Option<&Run>, run: &Run, tests: &[GuestTest]) {
         let Some(base) = base else {
             for test in tests.iter().filter(|test| test.same_as_base) {
                 let why = "it did not run on the base";
@@ -415,9 +445,7 @@ impl Session<'_> {
     }
 
     /// What the stack mends must fail on the base, and everything must pass on the tip, with either driver.
-    ///
-    /// Returns what the base did.
-    fn side_by_side(&mut self, quick: bool) -> Result<Option<Run>> {
+    fn side_by_side(&mut self, quick: bool) -> Result<()> {
         let base = Source::base(&self.stack);
         let tip = Source::tip(&self.stack);
         let tests = if quick {
@@ -457,9 +485,6 @@ impl Session<'_> {
             let before = self.tally.failed;
             if run.name.starts_with("base") {
                 self.require_base(run, &tests);
-                for missing in never_ran(run, &tests) {
-                    self.tally.add(missing);
-                }
             } else {
                 self.require_all(run);
                 if !quick {
@@ -473,7 +498,10 @@ impl Session<'_> {
         if let Some(base) = runs.iter().find(|run| run.name.starts_with("base")) {
             self.settle(base, before_all)?;
         }
-        Ok(runs.into_iter().find(|run| run.name.starts_with("base")))
+        if let Some(base) = runs.into_iter().find(|run| run.name.starts_with("base")) {
+            self.bases.insert(self.primary.name.clone(), base);
+        }
+        Ok(())
     }
 
     /// The tip in guests with memory that the others do not have.
@@ -537,30 +565,8 @@ impl Session<'_> {
         }
     }
 
-    /// The tip with everything that the kernel can check about itself, with either driver. The kernel's own selftests are
-    /// compared with the base without those checks.
-    fn debug_lane(&mut self, base: Option<&Run>) -> Result<()> {
-        let tip = Source::tip(&self.stack);
-        let tests = self.ctx.config.kernel.in_debug();
-        for driver in [Driver::C, Driver::Rust] {
-            let name = format!("debug tip+{}", build::driver_name(driver));
-            if !self.in_time(&name, BOOT) {
-                continue;
-            }
-            // Warnings were compared with the base's in the primary lane.
-            let kernel = build::kernel(self.ctx, &self.toolchain, &tip, driver, Lane::Debug);
-            if let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &boot_args()) {
-                let before = self.tally.failed;
-                self.require_all(&run);
-                self.require_same(base, &run, &tests);
-                self.settle(&run, before)?;
-            }
-        }
-        Ok(())
-    }
-
     /// On the base exactly those cases fail that the stack mends.
-    fn require_base(&mut self, run: &Run, tests: &[GuestTest]) {
+    pub(super) fn require_base(&mut self, run: &Run, tests: &[GuestTest]) {
         let settings = &self.ctx.config.kernel;
         for (test, case) in run.cases().filter(|(test, _)| !settings.compares(test)) {
             let must_fail = tests
@@ -576,6 +582,9 @@ impl Session<'_> {
                 )),
                 (false, _) => judge(run, test, case),
             });
+        }
+        for missing in never_ran(run, tests) {
+            self.tally.add(missing);
         }
         self.require_end(run);
     }

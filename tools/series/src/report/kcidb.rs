@@ -47,7 +47,7 @@ struct Build {
     checkout_id: String,
     origin: String,
     comment: String,
-    architecture: &'static str,
+    architecture: String,
     config_name: String,
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,7 +160,7 @@ fn split(kernel: &str) -> (&str, Option<&str>) {
 fn checkout(report: &Report, origin: &str, entry: &Entry) -> Checkout {
     let count = match entry.patch() {
         Some((n, _)) => n,
-        None if entry.kernel.starts_with("base") => 0,
+        None if report.lane(&entry.kernel).1.starts_with("base") => 0,
         None => report.patches.len(),
     };
     let applied = &report.patches[..count.min(report.patches.len())];
@@ -190,6 +190,8 @@ fn checkout(report: &Report, origin: &str, entry: &Entry) -> Checkout {
 }
 
 fn build(report: &Report, origin: &str, kernel: &str, id: &str, checkout_id: &str) -> Build {
+    let (lane, _) = report.lane(kernel);
+    let toolchain = lane.map_or(&report.toolchain, |lane| &lane.toolchain);
     let of_it = |entry: &&Entry| split(&entry.kernel).0 == kernel;
     let mut entries = report.entries.iter().filter(of_it);
     let built = entries.clone().find(|entry| entry.test == BUILD);
@@ -204,16 +206,12 @@ fn build(report: &Report, origin: &str, kernel: &str, id: &str, checkout_id: &st
         checkout_id: checkout_id.to_owned(),
         origin: origin.to_owned(),
         comment: kernel.to_owned(),
-        architecture: if kernel.contains("arm64") {
-            "arm64"
-        } else {
-            "x86_64"
-        },
+        architecture: lane.map_or("x86_64".to_owned(), |lane| lane.arch.clone()),
         config_name: kernel.rsplit('+').next().unwrap_or(kernel).to_owned(),
         status,
         duration: built.and_then(|entry| entry.seconds),
         log_excerpt: built.map_or(String::new(), |entry| excerpt(&entry.reason)),
-        misc: [("toolchain", report.toolchain.clone())].into(),
+        misc: [("toolchain", toolchain.clone())].into(),
     }
 }
 
@@ -237,6 +235,7 @@ fn excerpt(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LaneTools;
     use super::super::tests::sample;
     use super::*;
 
@@ -276,6 +275,38 @@ mod tests {
         );
         let entry = Entry::pass("base+c", "a", "");
         assert_eq!(checkout(&sample(), "me", &entry).patchset_hash, "");
+    }
+
+    #[test]
+    fn kernels_of_lanes_have_their_own_architecture_and_tools() {
+        let mut report = sample();
+        let tools = LaneTools {
+            arch: "arm".to_owned(),
+            toolchain: "forky-1".to_owned(),
+        };
+        report.lanes = [("thumb".to_owned(), tools)].into();
+        report.entries = ["thumb base+c", "thumb tip+c", "tip+c"]
+            .map(|kernel| Entry::pass(kernel, BUILD, ""))
+            .into();
+        let all = submission(&report, "me");
+        let of_build =
+            |build: &Build| (build.architecture.clone(), build.misc["toolchain"].clone());
+        let builds: Vec<(String, String)> = all.builds.iter().map(of_build).collect();
+        let said = |arch: &str, tools: &str| (arch.to_owned(), tools.to_owned());
+        assert_eq!(
+            builds,
+            [
+                said("arm", "forky-1"),
+                said("arm", "forky-1"),
+                said("x86_64", "trixie-0123")
+            ]
+        );
+        assert_eq!(
+            all.checkouts[0].patchset_hash, "",
+            "the base has no patches"
+        );
+        assert_ne!(all.builds[0].checkout_id, all.builds[1].checkout_id);
+        assert_eq!(all.builds[1].checkout_id, all.builds[2].checkout_id);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod kcidb;
 mod markdown;
 mod text;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -147,6 +148,14 @@ pub struct PatchName {
     pub sha256: String,
 }
 
+/// What kernels of a lane were built for, and with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneTools {
+    pub arch: String,
+    /// Empty, if it could not be had.
+    pub toolchain: String,
+}
+
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -156,8 +165,11 @@ pub struct Report {
     /// Seconds since 1970.
     pub started: u64,
     pub seconds: u64,
-    /// The tools that built and booted.
+    /// The tools that built and booted, outside of lanes.
     pub toolchain: String,
+    /// The lanes that were tested by name: a kernel of one starts with its name, "debug tip+c".
+    #[serde(default)]
+    pub lanes: BTreeMap<String, LaneTools>,
     /// As `test` prints it last.
     pub sum: String,
     /// All patches in order; `Entry::patch` counts them from 1.
@@ -207,6 +219,13 @@ impl Report {
     /// The kernels that something is said about, in order.
     fn kernels(&self) -> Vec<&str> {
         in_order(self.entries.iter().map(|entry| entry.kernel.as_str()))
+    }
+
+    /// The lane of a kernel, and its name there: "debug tip+c" is "tip+c" in the lane "debug".
+    fn lane<'a>(&self, kernel: &'a str) -> (Option<&LaneTools>, &'a str) {
+        let split = kernel.split_once(' ');
+        let found = split.and_then(|(lane, rest)| Some((self.lanes.get(lane)?, rest)));
+        found.map_or((None, kernel), |(lane, rest)| (Some(lane), rest))
     }
 
     /// "2026-11-15 00:00:00"
@@ -277,6 +296,7 @@ mod tests {
             started: 1_794_700_800,
             seconds: 125,
             toolchain: "trixie-0123".to_owned(),
+            lanes: BTreeMap::new(),
             sum: "4 passed, 2 failed, 1 skipped".to_owned(),
             patches: vec![
                 patch("1-fixes", "mm: <one> & \"two\""),

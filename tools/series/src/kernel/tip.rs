@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The tip in the lanes of `series.toml`, each beside a base that was built in the same way.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::boot::{self, Run};
+use super::build::{self, Kernel, Source};
+use super::lane::Lane;
+use super::test::{Session, boot_args};
+use super::{table, warnings};
+use crate::cli::Driver;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::report::{BOOT, BUILD, Entry, LaneTools};
+use crate::toolchain::Toolchain;
+
+/// The lanes of these names.
+pub fn chosen<'a>(ctx: &'a Context, names: &[String]) -> Result<Vec<&'a Lane>> {
+    let find = |name: &String| {
+        let lane = ctx.config.kernel.lane(Some(name))?;
+        if lane.drivers.is_empty() {
+            return Err(Error::config(
+                format!("--lane {name}"),
+                "is for figures, and not tested by itself",
+            )
+            .mend("cargo series bench"));
+        }
+        Ok(lane)
+    };
+    names.iter().map(find).collect()
+}
+
+/// What a build in a lane gave: a kernel if there is one, and what the tools complained about.
+struct Built {
+    kernel: Option<Kernel>,
+    warnings: BTreeSet<String>,
+}
+
+impl Session<'_> {
+    /// Every lane but the primary one, in which all else was done.
+    pub(super) fn other_lanes(&mut self) -> Result<()> {
+        for lane in &self.ctx.config.kernel.lanes {
+            if lane.is_compared() || lane.base.is_some() {
+                self.lane(lane)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tip in this lane: it builds with each driver, no tool complains about what it does not complain about at the
+    /// base, and where the lane is booted, every test ends as it must.
+    pub(super) fn lane(&mut self, lane: &Lane) -> Result<()> {
+        let toolchain = match self.tools(lane) {
+            Ok(toolchain) => toolchain,
+            Err(e) => {
+                for &driver in &lane.drivers {
+                    let name = tip_name(lane, driver);
+                    self.tally.add(Entry::not_run(&name, BUILD, "").because(&e));
+                }
+                return Ok(());
+            }
+        };
+        // Before the tip: it is compared, and what was not built after the base is built from nothing.
+        let base = lane.base.is_none().then(|| self.base(lane, &toolchain));
+        let mut tips = Vec::new();
+        for &driver in &lane.drivers {
+            let name = tip_name(lane, driver);
+            if !self.in_time(&name, BUILD) {
+                continue;
+            }
+            let start = Instant::now();
+            let tip = Source::tip(&self.stack);
+            let built = build(self.ctx, &toolchain, &tip, driver, lane);
+            let judged = match (&built, &base) {
+                (Err(e), _) => Err(Error::finding(&name, e)),
+                (Ok(built), Some(Some(base))) => {
+                    warnings::none_new(&name, &base.warnings, &built.warnings)
+                }
+                // That the base was not built was said and counted.
+                (Ok(_), _) => Ok(()),
+            };
+            let entry = Entry::of(&judged, &name, BUILD, what_is_built(lane));
+            self.tally.add(entry.taking(start.elapsed()));
+            tips.extend(built.ok().and_then(|built| Some((name, built.kernel?))));
+        }
+        if lane.boots {
+            let base = base.flatten().and_then(|base| base.kernel);
+            self.boot_lane(lane, &toolchain, base, tips)?;
+        }
+        Ok(())
+    }
+
+    /// What builds and boots in this lane; the report knows it from here on.
+    fn tools(&mut self, lane: &Lane) -> Result<Toolchain> {
+        let toolchain = Toolchain::ensure_in(self.ctx, lane.root);
+        let tools = LaneTools {
+            arch: lane.arch.name.to_owned(),
+            toolchain: toolchain.as_ref().map_or(String::new(), |t| t.id.clone()),
+        };
+        self.lanes.insert(lane.name.clone(), tools);
+        toolchain
+    }
+
+    /// The base, built as the lane's tips are.
+    fn base(&mut self, lane: &Lane, toolchain: &Toolchain) -> Option<Built> {
+        let name = base_name(lane);
+        if !self.in_time(&name, BUILD) {
+            return None;
+        }
+        let start = Instant::now();
+        let base = Source::base(&self.stack);
+        let built = build(self.ctx, toolchain, &base, lane.base_driver(), lane);
+        let entry = Entry::of(&built, &name, BUILD, what_is_built(lane));
+        self.tally.add(entry.taking(start.elapsed()));
+        built.ok()
+    }
+
+    fn boot_lane(
+        &mut self,
+        lane: &Lane,
+        toolchain: &Toolchain,
+        base: Option<Kernel>,
+        tips: Vec<(String, Kernel)>,
+    ) -> Result<()> {
+        let tests = self.ctx.config.kernel.in_lane(lane).usual();
+        let args = boot::in_lane(&boot_args(), lane);
+        let programs = Source::tip(&self.stack);
+        let before_all = self.tally.failed;
+        let booted = self.bases.len();
+        let beside = match &lane.base {
+            Some(other) => {
+                self.base_of(other);
+                other
+            }
+            None => {
+                if let Some(base) = base {
+                    self.boot_base(lane, toolchain, &base);
+                }
+                &lane.name
+            }
+        };
+        let base_is_new = self.bases.len() > booted;
+        for (name, kernel) in tips {
+            if !self.in_time(&name, BOOT) {
+                continue;
+            }
+            let Some(run) = self.boot(toolchain, &kernel, &name, &programs, &tests, &args) else {
+                continue;
+            };
+            let before = self.tally.failed;
+            let base = self.bases.remove(beside);
+            let columns: Vec<&Run> = base.iter().chain([&run]).collect();
+            println!("\n{}", table::render(&columns));
+            self.require_all(&run);
+            self.require_same(base.as_ref(), &run, &tests);
+            self.bases.extend(base.map(|base| (beside.clone(), base)));
+            self.settle(&run, before)?;
+        }
+        // Whatever differs from the base can be its fault.
+        if base_is_new && let Some(base) = self.bases.remove(beside) {
+            self.settle(&base, before_all)?;
+            self.bases.insert(beside.clone(), base);
+        }
+        Ok(())
+    }
+
+    /// Boots the base of another lane, unless that was done.
+    fn base_of(&mut self, name: &str) {
+        if self.bases.contains_key(name) {
+            return;
+        }
+        let settings = &self.ctx.config.kernel;
+        let booted = settings
+            .lane(Some(name))
+            .and_then(|lane| Ok((lane, self.tools(lane)?)));
+        match booted {
+            Ok((lane, toolchain)) => {
+                if let Some(kernel) = self.base(lane, &toolchain).and_then(|built| built.kernel) {
+                    self.boot_base(lane, &toolchain, &kernel);
+                }
+            }
+            Err(e) => {
+                let name = format!("{name} base+c");
+                self.tally.add(Entry::not_run(&name, BOOT, "").because(e));
+            }
+        }
+    }
+
+    /// Boots the base of a lane, and keeps what it did.
+    fn boot_base(&mut self, lane: &Lane, toolchain: &Toolchain, kernel: &Kernel) {
+        let name = base_name(lane);
+        if !self.in_time(&name, BOOT) {
+            return;
+        }
+        let mut tests = self.ctx.config.kernel.in_lane(lane).usual();
+        tests.retain(|test| !test.not_on_base);
+        let args = boot::in_lane(&boot_args(), lane);
+        let programs = Source::tip(&self.stack);
+        if let Some(run) = self.boot(toolchain, kernel, &name, &programs, &tests, &args) {
+            self.require_base(&run, &tests);
+            self.bases.insert(lane.name.clone(), run);
+        }
+    }
+}
+
+fn tip_name(lane: &Lane, driver: Driver) -> String {
+    format!("{} tip+{}", lane.name, build::driver_name(driver))
+}
+
+/// The base has the C driver only, with or without Rust.
+fn base_name(lane: &Lane) -> String {
+    format!("{} base+{}", lane.name, build::driver_name(Driver::C))
+}
+
+fn what_is_built(lane: &Lane) -> &'static str {
+    if lane.objects_only {
+        "what it touches"
+    } else {
+        "whole kernel"
+    }
+}
+
+fn build(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    source: &Source,
+    driver: Driver,
+    lane: &Lane,
+) -> Result<Built> {
+    if lane.objects_only {
+        return Ok(Built {
+            kernel: None,
+            warnings: build::objects(ctx, toolchain, source, driver, lane)?,
+        });
+    }
+    let kernel = build::kernel(ctx, toolchain, source, driver, lane)?;
+    Ok(Built {
+        warnings: kernel.warnings.clone(),
+        kernel: Some(kernel),
+    })
+}
