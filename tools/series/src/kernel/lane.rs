@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::GuestTest;
 use super::arch::Arch;
 use super::kconfig;
+use super::own;
 use crate::cli::Driver;
 use crate::error::{Error, Result};
 use crate::toolchain::Root;
@@ -53,9 +54,9 @@ pub struct Lane {
     /// The lane whose base its tests are compared with, if that is not its own. Its options bring warnings of their own,
     /// which are then compared with nothing.
     pub base: Option<String>,
-    /// Tests that do not run in it.
+    /// Tests that do not run in it, and why not; they count as skipped.
     #[serde(default)]
-    pub leave_out: Vec<String>,
+    pub leave_out: BTreeMap<String, String>,
     /// How many cases of a test may be skipped in it, where that differs.
     #[serde(default)]
     pub skips: BTreeMap<String, usize>,
@@ -104,10 +105,11 @@ impl Lane {
         )
     }
 
-    /// This test does not run in it: `leave_out` says so, or it is a program of this tool, which is built for this
-    /// machine's architecture alone.
-    pub fn leaves_out(&self, test: &GuestTest) -> bool {
-        self.leave_out.contains(&test.name) || test.own && self.arch != Arch::native()
+    /// Why this test does not run in it, if it does not: `leave_out` says so, or it is a program of this tool.
+    pub fn leaves_out(&self, test: &GuestTest) -> Option<&str> {
+        let foreign = test.own && self.arch != Arch::native();
+        let said = self.leave_out.get(&test.name).map(String::as_str);
+        said.or(foreign.then_some(own::NATIVE_ONLY))
     }
 
     /// What is passed to make in each call.
@@ -213,7 +215,7 @@ pub fn validate(lanes: &[Lane], tests: &[&str]) -> Result<(), String> {
                 )));
             }
         }
-        for test in lane.leave_out.iter().chain(lane.skips.keys()) {
+        for test in lane.leave_out.keys().chain(lane.skips.keys()) {
             if !tests.contains(&test.as_str()) {
                 return Err(wrong(format!("no test {test:?}")));
             }
@@ -226,8 +228,11 @@ pub fn validate(lanes: &[Lane], tests: &[&str]) -> Result<(), String> {
 pub fn named<'a>(lanes: &'a [Lane], name: &str) -> Result<&'a Lane> {
     lanes.iter().find(|lane| lane.name == name).ok_or_else(|| {
         let known: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
-        Error::config(format!("--lane {name}"), "series.toml has no such lane")
-            .mend(format!("one of {}", known.join(", ")))
+        let error = Error::config(format!("--lane {name}"), "series.toml has no such lane");
+        if known.is_empty() {
+            return error.mend("add a [[kernel.lanes]] of this name to it");
+        }
+        error.mend(format!("one of {}", known.join(", ")))
     })
 }
 
@@ -250,7 +255,7 @@ impl Lane {
             boots: false,
             append: String::new(),
             base: None,
-            leave_out: Vec::new(),
+            leave_out: BTreeMap::new(),
             skips: BTreeMap::new(),
         }
     }
@@ -328,7 +333,7 @@ mod tests {
             (
                 wrong(|lane| {
                     lane.boots = true;
-                    lane.leave_out = vec!["pin".into()];
+                    lane.leave_out = [("pin".to_owned(), "no".to_owned())].into();
                 }),
                 "no test \"pin\"",
             ),

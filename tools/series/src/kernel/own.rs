@@ -19,6 +19,9 @@ pub const SOURCES: [(&str, &str); 6] = [
     ("sys.rs", include_str!("../../guest/sys.rs")),
 ];
 
+/// Why they do not run in a lane of another architecture.
+pub const NATIVE_ONLY: &str = "is a program of this tool, which is built for x86-64 only";
+
 /// Whether there is a program of this name.
 pub fn is_known(program: &str) -> bool {
     SOURCES

@@ -8,7 +8,7 @@ use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::lane::Lane;
 use super::test::{Session, boot_args};
-use super::{table, warnings};
+use super::{GuestTest, Settings, table, warnings};
 use crate::cli::Driver;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -154,6 +154,9 @@ impl Session<'_> {
             println!("\n{}", table::render(&columns));
             self.require_all(&run);
             self.require_same(base.as_ref(), &run, &tests);
+            for left_out in left_out(&name, &self.ctx.config.kernel, lane) {
+                self.tally.add(left_out);
+            }
             self.bases.extend(base.map(|base| (beside.clone(), base)));
             self.settle(&run, before)?;
         }
@@ -213,6 +216,15 @@ fn base_name(lane: &Lane) -> String {
     format!("{} base+{}", lane.name, build::driver_name(Driver::C))
 }
 
+/// The tests that this kernel would run in the primary lane, and does not in its own.
+fn left_out(kernel: &str, settings: &Settings, lane: &Lane) -> Vec<Entry> {
+    let entry = |test: GuestTest| {
+        let why = lane.leaves_out(&test)?;
+        Some(Entry::skip(kernel, &test.name, "").because(why))
+    };
+    settings.usual().into_iter().filter_map(entry).collect()
+}
+
 fn what_is_built(lane: &Lane) -> &'static str {
     if lane.objects_only {
         "what it touches"
@@ -239,4 +251,35 @@ fn build(
         warnings: kernel.warnings.clone(),
         kernel: Some(kernel),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arch::Arch;
+    use super::super::own;
+    use super::*;
+
+    #[test]
+    fn what_a_lane_leaves_out_is_a_skip_with_its_reason() {
+        let mut fuzz = GuestTest::plain("fuzz", 4);
+        fuzz.own = true;
+        let mut long = fuzz.clone();
+        long.name = "fuzz_long".to_owned();
+        long.in_guests_only = true;
+        let settings = Settings {
+            tests: vec![GuestTest::plain("udmabuf", 1), fuzz, long],
+            ..Settings::default()
+        };
+        let mut lane = Lane::plain("x");
+        assert!(left_out("x tip+c", &settings, &lane).is_empty());
+        lane.arch = Arch::of_test("arm64");
+        lane.leave_out = [("udmabuf".to_owned(), "too big".to_owned())].into();
+        assert_eq!(
+            left_out("x tip+c", &settings, &lane),
+            [
+                Entry::skip("x tip+c", "udmabuf", "").because("too big"),
+                Entry::skip("x tip+c", "fuzz", "").because(own::NATIVE_ONLY),
+            ]
+        );
+    }
 }
