@@ -16,8 +16,18 @@ macro_rules! fragments {
     };
 }
 
-const FRAGMENTS: &[(&str, &str)] =
-    fragments!("base", "rust", "debug", "debug-rust", "bench", "latency",);
+const FRAGMENTS: &[(&str, &str)] = fragments!(
+    "base",
+    "rust",
+    "debug",
+    "debug-rust",
+    "bench",
+    "latency",
+    "arm64",
+    "i386",
+    "arm",
+    "nommu",
+);
 
 /// The fragment of this name.
 pub fn find(name: &str) -> Result<&'static str, String> {
