@@ -34,6 +34,7 @@ pub fn apply(ctx: &Context, args: &ApplyArgs) -> Result<Outcome> {
         None => folder,
     };
     let branch = worktree::branch(&path);
+    let _lock = worktree::lock(ctx, &path)?;
     if worktree::is_checkout(&path)? {
         update(&path, &branch, &stack, args.force)?;
     } else {

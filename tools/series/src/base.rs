@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{BaseSource, DebianSource, GitSource};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use crate::git::Git;
 use crate::import;
 use crate::package;
@@ -30,8 +30,15 @@ impl Base {
 /// The bare repository that holds bases, stacks and worktrees' commits.
 fn repository(ctx: &Context) -> Result<Git> {
     let dir = ctx.cache.path("linux.git");
-    if !dir.join("HEAD").exists() {
-        Git::at(ctx.cache.root()).run(&["init", "--quiet", "--bare", "linux.git"])?;
+    if !dir.exists() {
+        let root = ctx.cache.root();
+        let new = tempfile::tempdir_in(root).at(root)?;
+        Git::at(new.path()).run(&["init", "--quiet", "--bare"])?;
+        match fs::rename(new.path(), &dir) {
+            // Another process was quicker.
+            Err(_) if dir.exists() => {}
+            renamed => renamed.at(&dir)?,
+        }
     }
     Ok(Git::at(dir))
 }
@@ -46,6 +53,8 @@ pub fn ensure(ctx: &Context) -> Result<Base> {
         return Ok(base);
     }
     let git = repository(ctx)?;
+    // Only a fetch that held our lock leaves it.
+    let _ = fs::remove_file(git.dir().join("shallow.lock"));
     match ctx.config.base() {
         (name, BaseSource::Debian(source)) => debian(ctx, &git, name, source)?,
         (name, BaseSource::Git(source)) => from_git(&git, name, source)?,

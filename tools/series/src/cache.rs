@@ -111,3 +111,34 @@ impl Cache {
         .mend("export XDG_CACHE_HOME=/a/folder/on/a/larger/disk"))
     }
 }
+
+/// Writes a file so that whoever reads it, whenever this ends, finds all of it or what was there before.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir).at(dir)?;
+    file.write_all(bytes).at(path)?;
+    file.persist(path).map_err(|e| e.error).at(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_stays_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kept");
+        write_whole(&path, b"one").unwrap();
+        write_whole(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        let folder = dir.path().join("folder");
+        fs::create_dir_all(folder.join("full")).unwrap();
+        assert!(write_whole(&folder, b"x").is_err());
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            2,
+            "nothing is left"
+        );
+    }
+}

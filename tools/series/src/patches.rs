@@ -186,12 +186,8 @@ fn parse_diffs(text: &str) -> Result<Vec<FileDiff>, String> {
     let mut diffs: Vec<FileDiff> = Vec::new();
     let mut in_header = false;
     for line in text.lines() {
-        if let Some(names) = line.strip_prefix("diff --git a/") {
-            // Both names are equal: patches are written without renames.
-            let path = names
-                .split_once(" b/")
-                .map(|(_, new)| new.to_owned())
-                .ok_or_else(|| format!("cannot read {line:?}"))?;
+        if let Some(names) = line.strip_prefix("diff --git ") {
+            let path = one_path(names).ok_or_else(|| format!("cannot read {line:?}"))?;
             diffs.push(FileDiff {
                 path,
                 old_id: String::new(),
@@ -224,6 +220,13 @@ fn parse_diffs(text: &str) -> Result<Vec<FileDiff>, String> {
         }
     }
     Ok(diffs)
+}
+
+/// "a/x y b/x y" is "x y". Both names are equal: patches are written without renames.
+fn one_path(names: &str) -> Option<String> {
+    let length = names.len().checked_sub("a/ b/".len())? / 2;
+    let path = names.get(2..2 + length)?;
+    (names == format!("a/{path} b/{path}")).then(|| path.to_owned())
 }
 
 #[cfg(test)]
@@ -279,6 +282,23 @@ index 78981922613b2afb6025042ff6bd878ac1994e85..61780798228d17af2d34fce4cfbdf355
             patch.diffs[0].new_id,
             "78981922613b2afb6025042ff6bd878ac1994e85"
         );
+    }
+
+    #[test]
+    fn a_path_may_have_blanks_and_folders_of_any_name() {
+        for path in ["mm/gup.c", "a b/b c.c", "b/b/b", "ä.c"] {
+            let found = one_path(&format!("a/{path} b/{path}"));
+            assert_eq!(found.as_deref(), Some(path));
+        }
+        for wrong in [
+            "",
+            "a/x b/y",
+            "a/xb/x",
+            "\"a/t\\tb\" \"b/t\\tb\"",
+            "a/ä b/a",
+        ] {
+            assert_eq!(one_path(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

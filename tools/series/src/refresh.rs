@@ -89,11 +89,13 @@ fn write_back(ctx: &Context, git: &Git, base: &Base, args: &RefreshArgs) -> Resu
     let old = patches::read(ctx)?;
     let wanted = wanted(git, base, &new)?;
     let stale = stale(ctx, &wanted, &old)?;
-    let changed: Vec<&PathBuf> = wanted
+    let mut changed: Vec<&PathBuf> = wanted
         .iter()
         .filter(|(path, wanted)| !wanted.is_at(&ctx.repo.join(path)))
         .map(|(path, _)| path)
         .collect();
+    // Patches last: what ends in the middle must not leave mirrored files that no patch knows any more.
+    changed.sort_by_key(|path| path.starts_with("patches"));
 
     for path in &changed {
         println!("{} {}", verb(args, "write"), path.display());

@@ -80,7 +80,19 @@ pub fn succeed(command: &Command, output: Output) -> Result<Vec<u8>> {
     if said.trim().is_empty() {
         said = String::from_utf8_lossy(&output.stdout).into_owned();
     }
-    Err(Error::environment(name(command), describe(output.status)).detail(tail(&said)))
+    let error = Error::environment(name(command), describe(output.status)).detail(tail(&said));
+    Err(match stale_lock(&said) {
+        Some(file) => error.mend(format!(
+            "rm '{file}', if no git is at work there: one that was killed left it"
+        )),
+        None => error,
+    })
+}
+
+/// The file that git finds in its way when another git works there, or was killed there.
+fn stale_lock(said: &str) -> Option<&str> {
+    let (_, rest) = said.split_once("Unable to create '")?;
+    Some(rest.split_once("': File exists")?.0)
 }
 
 /// Runs and returns standard output as text.
@@ -130,4 +142,19 @@ pub fn end_of(path: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).at(path)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_a_killed_git_left_is_named() {
+        let said = "fatal: Unable to create '/a b/it's/index.lock': File exists.\n\nAnother git\n";
+        assert_eq!(stale_lock(said), Some("/a b/it's/index.lock"));
+        assert_eq!(
+            stale_lock("fatal: Unable to create 'x': No space left"),
+            None
+        );
+    }
 }

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::{self, Base};
-use crate::context::Context;
+use crate::cache::Lock;
+use crate::context::{Context, short_hash};
 use crate::error::{At, Error, Result};
 use crate::git::Git;
 use crate::progress;
@@ -16,12 +17,20 @@ use crate::progress;
 pub fn at(ctx: &Context, commit: &str) -> Result<PathBuf> {
     let base = base::ensure(ctx)?;
     let path = ctx.cache.path(format!("worktree/{}-build", ctx.id()));
-    let _lock = ctx.cache.lock("worktree")?;
+    let _lock = lock(ctx, &path)?;
     if !is_checkout(&path)? {
         add(ctx, &base, &path, commit, &["--detach"])?;
         return Ok(path);
     }
     let git = Git::at(&path);
+    // Nobody but the holder of the lock works here: what a git that was killed left is in the way of nothing else.
+    let index = git.run(&[
+        "rev-parse",
+        "--path-format=absolute",
+        "--git-path",
+        "index.lock",
+    ])?;
+    let _ = fs::remove_file(index);
     if git.resolve("HEAD")?.as_deref() != Some(commit) {
         let step = progress::step_of(
             "checking out",
@@ -34,6 +43,29 @@ pub fn at(ctx: &Context, commit: &str) -> Result<PathBuf> {
     }
     git.run(&["clean", "-ffdxq"])?;
     Ok(path)
+}
+
+/// Held while worktrees are made or changed. A worktree that a run left half made, because it was killed, is gone then.
+pub fn lock(ctx: &Context, path: &Path) -> Result<Lock> {
+    let lock = ctx.cache.lock("worktree")?;
+    let mark = mark(ctx, path)?;
+    if mark.exists() {
+        progress::note(format_args!("{}: was left half made", path.display()));
+        if path.exists() {
+            fs::remove_dir_all(path).at(path)?;
+        }
+        // git locks what it makes until it is done, and would keep it.
+        let git = Git::at(ctx.cache.path("linux.git"));
+        git.attempt(&["worktree".as_ref(), "unlock".as_ref(), path.as_os_str()])?;
+        fs::remove_file(&mark).at(&mark)?;
+    }
+    Ok(lock)
+}
+
+/// There as long as a worktree is being made: before that its folder was empty, and nobody was told of it.
+fn mark(ctx: &Context, path: &Path) -> Result<PathBuf> {
+    let name = short_hash(path.as_os_str().as_encoded_bytes());
+    Ok(ctx.cache.dir("worktree-new")?.join(name))
 }
 
 /// Where `apply` makes the worktree of this clone.
@@ -53,7 +85,7 @@ pub fn branch(path: &Path) -> String {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
-    let digest = crate::context::short_hash(path.as_os_str().as_encoded_bytes());
+    let digest = short_hash(path.as_os_str().as_encoded_bytes());
     format!("series-{}-{}", plain.trim_matches('-'), &digest[..6])
 }
 
@@ -67,7 +99,7 @@ pub fn is_checkout(path: &Path) -> Result<bool> {
     Ok(path.canonicalize().at(path)? == Path::new(&top))
 }
 
-/// Makes a worktree of the base's repository.
+/// Makes a worktree of the base's repository. The caller holds [`lock`].
 pub fn add(ctx: &Context, base: &Base, path: &Path, commit: &str, options: &[&str]) -> Result<()> {
     if path.exists() && fs::read_dir(path).at(path)?.next().is_some() {
         return Err(Error::config(
@@ -86,10 +118,13 @@ pub fn add(ctx: &Context, base: &Base, path: &Path, commit: &str, options: &[&st
     // A worktree whose folder somebody removed is still registered.
     base.git().run(&["worktree", "prune"])?;
     let target = path.to_string_lossy();
+    let mark = mark(ctx, path)?;
+    fs::write(&mark, target.as_bytes()).at(&mark)?;
     let mut arguments = vec!["worktree", "add", "--quiet", "--force"];
     arguments.extend(options);
     arguments.extend([target.as_ref(), commit]);
     base.git().run(&arguments)?;
+    fs::remove_file(&mark).at(&mark)?;
     step.done();
     Ok(())
 }

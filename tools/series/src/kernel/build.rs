@@ -115,7 +115,7 @@ pub fn objects(
     let built = run_make(ctx, toolchain, source, driver, lane, &touched)?;
     let found = built.warnings()?;
     let lines: String = found.iter().map(|w| format!("{w}\n")).collect();
-    fs::write(&kept, lines).at(&kept)?;
+    crate::cache::write_whole(&kept, lines.as_bytes())?;
     Ok(found)
 }
 

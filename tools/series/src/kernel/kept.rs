@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::boot::Run;
 use super::build::Kernel;
 use super::qemu::{Guest, Ran};
+use crate::cache;
 use crate::clock;
 use crate::context::{Context, hex, short_hash};
 use crate::error::{At, Result};
@@ -76,10 +77,7 @@ pub fn settle(folder: &Path, run: &Run, passed: bool) -> Result<()> {
         ran: run.ran.clone(),
     };
     let text = serde_json::to_string(&kept).expect("plain data");
-    // A reader sees all of it or none.
-    let new = path.with_extension(format!("{}", std::process::id()));
-    fs::write(&new, text).at(&new)?;
-    fs::rename(&new, &path).at(&path)
+    cache::write_whole(&path, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -9,11 +9,13 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache;
 use crate::cli::{Form, ReportArgs};
 use crate::context::Context;
 use crate::error::{At, Error, Outcome, Result};
@@ -199,7 +201,7 @@ impl Report {
 
     fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).expect("plain data");
-        fs::write(path, text).at(path)
+        cache::write_whole(path, text.as_bytes())
     }
 
     fn read(path: &Path) -> Result<Self> {
@@ -262,21 +264,30 @@ pub fn report(ctx: &Context, args: &ReportArgs) -> Result<Outcome> {
         Some(file) => Report::read(file)?,
         None => Report::read(&path(ctx)?)?,
     };
-    print!(
-        "{}",
-        match args.form {
-            Form::Text => text::render(&report),
-            Form::Md => markdown::render(&report),
-            Form::Junit => junit::render(&report),
-            Form::Html => html::render(&report),
-            Form::Kcidb => kcidb::render(&report, &args.origin),
-        }
-    );
+    show(&match args.form {
+        Form::Text => text::render(&report),
+        Form::Md => markdown::render(&report),
+        Form::Junit => junit::render(&report),
+        Form::Html => html::render(&report),
+        Form::Kcidb => kcidb::render(&report, &args.origin),
+    })?;
     Ok(if report.entries.iter().any(Entry::failed) {
         Outcome::Findings
     } else {
         Outcome::Clean
     })
+}
+
+/// Prints it all; a reader who has seen enough is no error.
+fn show(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::environment("standard output", e))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

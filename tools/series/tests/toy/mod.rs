@@ -39,7 +39,10 @@ impl Toy {
     /// A kernel of a few files, a repository without patches.
     pub fn new() -> Self {
         let toy = Toy {
-            dir: tempfile::tempdir().unwrap(),
+            dir: tempfile::Builder::new()
+                .prefix("a toy's ")
+                .tempdir()
+                .unwrap(),
         };
         let kernel = toy.kernel();
         fs::create_dir_all(kernel.join("mm")).unwrap();
@@ -103,13 +106,7 @@ impl Toy {
     }
 
     pub fn run_in(&self, dir: &Path, arguments: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_series"))
-            .args(arguments)
-            .current_dir(dir)
-            .env("XDG_CACHE_HOME", self.path("cache"))
-            .env("GIT_CONFIG_GLOBAL", self.path("gitconfig"))
-            .output()
-            .unwrap();
+        let output = self.command(arguments).current_dir(dir).output().unwrap();
         let ran = Ran::from(output);
         assert!(
             (0..=4).contains(&ran.code),
@@ -118,6 +115,17 @@ impl Toy {
             ran.err
         );
         ran
+    }
+
+    /// The tool in the repository, to be run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_series"));
+        command
+            .args(arguments)
+            .current_dir(self.repo())
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("GIT_CONFIG_GLOBAL", self.path("gitconfig"));
+        command
     }
 
     /// Applies, and returns the worktree.
