@@ -131,6 +131,7 @@ fn cell(entries: &[&Entry]) -> String {
     };
     let text = if rest.is_empty() {
         match first.seconds {
+            _ if kept(first) => format!("{} kept", sign(worst)),
             Some(s) if s >= SHORT => format!("{} {}", word(worst), seconds(s)),
             _ => word(worst),
         }
@@ -155,6 +156,27 @@ fn cell(entries: &[&Entry]) -> String {
         false => format!(" title=\"{}\"", escape(&why.join("\n"))),
     };
     format!("<td class=\"{}\"{title}>{text}</td>", class(worst))
+}
+
+/// A guest that was not booted again: what was said of it is of another day.
+fn kept(entry: &Entry) -> bool {
+    entry.test == BOOT && entry.kind == Kind::Pass && entry.seconds.is_none()
+}
+
+/// When the guests that were not booted again were.
+fn kept_since(report: &Report) -> String {
+    let entries: Vec<&Entry> = report.entries.iter().filter(|e| kept(e)).collect();
+    if entries.is_empty() {
+        return String::new();
+    }
+    let lines: String = entries
+        .iter()
+        .map(|e| format!("{}: {}\n", escape(&e.kernel), escape(&e.reason)))
+        .collect();
+    format!(
+        "<details><summary>Kept, and not booted in this run: {}</summary><pre>{lines}</pre></details>\n",
+        entries.len()
+    )
 }
 
 fn worst(entries: &[&Entry]) -> Option<Kind> {
@@ -278,7 +300,8 @@ fn kernels(report: &Report) -> String {
         return String::new();
     }
     let columns = CHECKS.iter().map(|name| (*name).to_owned());
-    section("Checks and kernels", &table("what", columns, &rows))
+    let table = table("what", columns, &rows);
+    section("Checks and kernels", &(table + &kept_since(report)))
 }
 
 /// Tests by kernel: a row for each program, and behind each the same by case.
@@ -437,6 +460,23 @@ mod tests {
             "booting tip+c</th><td class=\"number\">1 min 01 s</td>",
         ] {
             assert!(page.contains(part), "{part}\nin\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_guest_that_was_not_booted_says_so() {
+        let mut report = sample();
+        assert!(!render(&report).contains("not booted"));
+        report
+            .entries
+            .push(Entry::pass("tip+c cma", BOOT, "").because("as on 1970"));
+        let page = render(&report);
+        for part in [
+            "<td class=\"pass\" title=\"as on 1970\">✓ kept</td>",
+            "Kept, and not booted in this run: 1<",
+            "<pre>tip+c cma: as on 1970\n</pre>",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
         }
     }
 

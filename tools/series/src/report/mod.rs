@@ -319,7 +319,7 @@ mod tests {
                     .taking(Duration::from_secs(31)),
                 Entry::fail("patch 2+rust", BUILD, "whole kernel")
                     .because("error: x\n    \"a\" < b && c\u{1b}[0m"),
-                Entry::pass("tip+c", BOOT, ""),
+                Entry::pass("tip+c", BOOT, "").taking(Duration::from_millis(300)),
                 Entry::pass("tip+c", "udmabuf", "test-1"),
                 Entry::skip("tip+c", "iommufd", "x: y").because("as on the base"),
                 Entry::not_run("tip+rust", BOOT, "").because("the budget is spent"),
