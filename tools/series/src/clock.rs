@@ -5,9 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970; 0 on a machine whose clock is before that.
 pub fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
+    seconds(SystemTime::now())
+}
+
+/// The same of another time.
+pub fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// "2026-11-15 00:00:00", in UTC.

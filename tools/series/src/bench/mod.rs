@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli::{BenchArgs, Driver};
-use crate::context::Context;
+use crate::context::{Context, short_hash};
 use crate::error::{At, Error, Outcome, Result};
 use crate::kernel::accel::{self, Accel};
 use crate::kernel::build::{self, Kernel, Source};
@@ -106,6 +106,9 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
     })
 }
 
+/// How the guests are made and booted, to the letter: what counts depend on beside kernel and program.
+const HOW: &str = concat!(include_str!("guest.rs"), include_str!("../kernel/qemu.rs"));
+
 /// What every measurement needs.
 struct Bench<'a> {
     ctx: &'a Context,
@@ -127,6 +130,17 @@ impl Bench<'_> {
         let lane = self.ctx.config.kernel.lane(Some(lane))?;
         let source = source::with_helper(&self.stack.base.git(), &source)?;
         build::kernel(self.ctx, self.toolchain, &source, driver, lane)
+    }
+
+    /// Where the gate's counts are kept: the same kernel and program count the same.
+    fn gate_counts(&self) -> Result<PathBuf> {
+        let kernel = self.kernel(GATE_KERNEL, What::Instructions)?;
+        let program = guest::program(self.ctx, self.toolchain)?;
+        let program = program.display();
+        let what = format!("{GATE_BUFFERS:?} {GATE_SIZES:?}");
+        let key = format!("{} {program} {what} {HOW}", kernel.key);
+        let name = format!("{}.json", short_hash(key.as_bytes()));
+        Ok(self.ctx.cache.dir("bench-gate")?.join(name))
     }
 
     /// Boots each kernel once for each buffer.
@@ -286,8 +300,14 @@ const GATE_KERNEL: &str = "tip+rust";
 const GATE_BUFFERS: [&str; 3] = ["shmem", "list", "thp"];
 const GATE_SIZES: [u32; 2] = [16, 64];
 
-/// The tip's Rust driver against the recorded counts; nothing where none are recorded.
-pub fn gate(ctx: &Context, toolchain: &Toolchain, stack: &Stack) -> Option<Result<()>> {
+/// The tip's Rust driver against the recorded counts; nothing where none are recorded. What the same kernel was counted at
+/// earlier will do if `use_kept`, and is dated then.
+pub fn gate(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    stack: &Stack,
+    use_kept: bool,
+) -> Option<Result<Option<u64>>> {
     let baseline = baseline(ctx);
     baseline.exists().then(|| {
         let recorded = Record::read(&baseline)?;
@@ -296,14 +316,18 @@ pub fn gate(ctx: &Context, toolchain: &Toolchain, stack: &Stack) -> Option<Resul
             toolchain,
             stack,
         };
-        let now = bench.count(
-            What::Instructions,
-            &[GATE_KERNEL],
-            &GATE_BUFFERS,
-            &GATE_SIZES,
-        )?;
+        let counts = bench.gate_counts()?;
+        let count = || {
+            bench.count(
+                What::Instructions,
+                &[GATE_KERNEL],
+                &GATE_BUFFERS,
+                &GATE_SIZES,
+            )
+        };
+        let (now, date) = Record::kept(&counts, use_kept, count)?;
         match judge(&recorded, &now, &[GATE_KERNEL], &GATE_BUFFERS, &GATE_SIZES) {
-            Outcome::Clean => Ok(()),
+            Outcome::Clean => Ok(date),
             _ => Err(Error::finding("bench", "costs more than what is recorded")
                 .mend("cargo series bench --update, and say why in the commit")),
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::error::{At, Error, Result};
 
 /// Counts of one run. Written to a file, it is also the baseline of the gate.
@@ -77,6 +78,21 @@ impl Record {
         })
     }
 
+    /// What is kept in this file, with its date in seconds since 1970; or what `count` gives, which is kept then.
+    pub fn kept(
+        path: &Path,
+        use_kept: bool,
+        count: impl FnOnce() -> Result<Self>,
+    ) -> Result<(Self, Option<u64>)> {
+        if let (true, Ok(record)) = (use_kept, Self::read(path)) {
+            let written = path.metadata().and_then(|meta| meta.modified()).at(path)?;
+            return Ok((record, Some(clock::seconds(written))));
+        }
+        let record = count()?;
+        record.write(path)?;
+        Ok((record, None))
+    }
+
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).expect("plain data");
         if let Some(dir) = path.parent() {
@@ -107,6 +123,29 @@ mod tests {
         assert!(add("bench: shmem 64 create 100\n").is_err());
         assert!(add("bench: shmem 64 create many\nbench: end\n").is_err());
         assert!(add("bench: error create: Bad address (shmem, 64 MiB)\nbench: end\n").is_err());
+    }
+
+    #[test]
+    fn what_was_counted_is_counted_again_only_if_it_must_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kept.json");
+        let get = |use_kept: bool, now: i64| {
+            let count = || {
+                let mut record = Record::default();
+                record.add("c", &format!("bench: thp 16 close {now}\nbench: end\n"))?;
+                Ok(record)
+            };
+            let (record, date) = Record::kept(&path, use_kept, count).unwrap();
+            (record.get("c", "thp", 16, "close").unwrap(), date.is_some())
+        };
+        assert_eq!(get(true, 1), (1, false));
+        assert_eq!(get(true, 2), (1, true));
+        assert_eq!(get(false, 3), (3, false));
+        std::fs::write(&path, "{ \"counts\": {").unwrap();
+        assert_eq!(get(true, 4), (4, false), "half a file is none");
+        let fails = || Err(Error::finding("guest", "died"));
+        assert!(Record::kept(&dir.path().join("none"), true, fails).is_err());
+        assert!(!dir.path().join("none").exists());
     }
 
     #[test]

@@ -555,13 +555,13 @@ impl Session<'_> {
         if !self.in_time("tip+rust", "bench") {
             return;
         }
-        if let Some(result) = bench::gate(self.ctx, &self.toolchain, &self.stack) {
-            self.tally.add(Entry::of(
-                &result,
-                "tip+rust",
-                "bench",
-                "costs what is recorded",
-            ));
+        let use_kept = self.use_kept == boot::Kept::Used;
+        if let Some(result) = bench::gate(self.ctx, &self.toolchain, &self.stack, use_kept) {
+            let entry = Entry::of(&result, "tip+rust", "bench", "costs what is recorded");
+            self.tally.add(match result {
+                Ok(Some(date)) => entry.because(kept::said(date)),
+                _ => entry,
+            });
         }
     }
 
