@@ -124,7 +124,8 @@ impl Drawing {
     pub fn svg(&self) -> String {
         let (width, height) = self.size();
         let mut text = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
+            "<!-- SPDX-License-Identifier: GPL-2.0 -->\n\
+             <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
              font-family=\"sans-serif\" font-size=\"13\" fill=\"{}\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
             hex(BLACK)
@@ -336,7 +337,7 @@ mod tests {
         drawing.word(50.0, 20.0, "word", Style::Normal, Anchor::Start);
 
         let svg = drawing.svg();
-        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+        assert!(svg.starts_with("<!-- SPDX") && svg.ends_with("</svg>\n"));
         assert!(svg.contains("fill=\"#ff0000\"") && svg.contains(">word</text>"));
         assert!(svg.contains("points=\"10.0,40.0 30.0,40.0\""));
 
