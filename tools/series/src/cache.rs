@@ -126,6 +126,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_disk_that_is_too_small_is_named_before_work_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache {
+            root: dir.path().to_owned(),
+        };
+        assert!(cache.need_free(0, "nothing").is_ok());
+        let error = cache
+            .need_free(1 << 33, "a kernel")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("a kernel needs 8589934592 GiB") && error.contains("XDG_CACHE_HOME"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_file_that_cannot_be_written_stays_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kept");
