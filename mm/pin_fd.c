@@ -87,10 +87,13 @@ static bool pin_fd_in_bounds(const struct file *file, loff_t last)
 	return size && last >> PAGE_SHIFT <= (size - 1) >> PAGE_SHIFT;
 }
 
-static bool pin_fd_poisoned(struct folio *folio, size_t offset, size_t len)
+static bool pin_fd_poisoned(struct folio *folio, bool large, size_t offset,
+			    size_t len)
 {
 	size_t end = offset + len;
 
+	if (!large)
+		return folio_test_hwpoison(folio);
 	if (likely(!folio_contain_hwpoisoned_page(folio)))
 		return false;
 	/* A hugetlb folio is mapped as a whole or not at all. */
@@ -121,18 +124,18 @@ static bool pin_fd_may_stay(struct pin_fd_walk *walk, struct folio *folio)
 	return true;
 }
 
-/* The part of @folio that the walk wants next. */
+/* The part of @folio that the walk wants next. It goes by whole pages. */
 static struct pinned_range pin_fd_part(const struct pin_fd_walk *walk,
-				       struct folio *folio)
+				       struct folio *folio, bool large)
 {
-	size_t size = folio_size(folio);
-	size_t offset = walk->pos & (size - 1);
+	struct pinned_range range = { .folio = folio, .len = PAGE_SIZE };
 
-	return (struct pinned_range) {
-		.folio = folio,
-		.offset = offset,
-		.len = min_t(loff_t, size - offset, walk->end - walk->pos),
-	};
+	if (large) {
+		range.offset = walk->pos & (folio_size(folio) - 1);
+		range.len = min_t(loff_t, folio_size(folio) - range.offset,
+				  walk->end - walk->pos);
+	}
+	return range;
 }
 
 /* @range has been pinned. */
@@ -141,7 +144,6 @@ static void pin_fd_add(struct pin_fd_walk *walk, struct pin_fd_count *count,
 {
 	walk->ranges[walk->nr_ranges++] = range;
 	walk->pos += range.len;
-	walk->stalls = 0;
 	pin_fd_count(count, range.folio);
 }
 
@@ -152,16 +154,24 @@ static void pin_fd_add(struct pin_fd_walk *walk, struct pin_fd_count *count,
  * Without the lock a folio could be pinned and in the swap cache, where
  * F_ADD_SEALS does not look for pins.
  */
-static bool pin_fd_is_cached(const struct pin_fd_walk *walk, struct folio *folio)
+static bool pin_fd_is_cached(const struct pin_fd_walk *walk, struct folio *folio,
+			     bool large)
 {
+	pgoff_t index = walk->pos >> PAGE_SHIFT;
+
 	return folio->mapping == walk->file->f_mapping &&
-	       folio_contains(folio, walk->pos >> PAGE_SHIFT) &&
+	       (large ? folio_contains(folio, index) : folio->index == index) &&
 	       folio_test_uptodate(folio);
 }
 
-/* The fast path for one folio: pins it if nothing at all speaks against it. */
-static bool pin_fd_try_pin(struct pin_fd_walk *walk, struct pin_fd_count *count,
-			   struct folio *folio)
+/*
+ * The fast path for one folio: pins it if nothing at all speaks against it. It is
+ * inlined once for each value of @large, so that small folios skip what only large
+ * ones need.
+ */
+static __always_inline bool
+pin_fd_try_pin(struct pin_fd_walk *walk, struct pin_fd_count *count,
+	       struct folio *folio, bool large)
 {
 	struct pinned_range range;
 	bool ok = false;
@@ -169,9 +179,9 @@ static bool pin_fd_try_pin(struct pin_fd_walk *walk, struct pin_fd_count *count,
 	if (!folio_trylock(folio))
 		return false;
 
-	if (likely(pin_fd_is_cached(walk, folio))) {
-		range = pin_fd_part(walk, folio);
-		if (!pin_fd_poisoned(folio, range.offset, range.len) &&
+	if (likely(pin_fd_is_cached(walk, folio, large))) {
+		range = pin_fd_part(walk, folio, large);
+		if (!pin_fd_poisoned(folio, large, range.offset, range.len) &&
 		    pin_fd_may_stay(walk, folio) && folio_ref_to_pin(folio)) {
 			pin_fd_add(walk, count, range);
 			ok = true;
@@ -192,6 +202,7 @@ static bool pin_fd_fast(struct pin_fd_walk *walk)
 	struct pin_fd_count count = { .item = NR_FOLL_PIN_ACQUIRED };
 	unsigned int first = walk->nr_ranges;
 	struct folio *folio;
+	bool large, ok;
 
 	rcu_read_lock();
 	for (folio = xas_load(&xas); folio; folio = xas_next(&xas)) {
@@ -204,20 +215,30 @@ static bool pin_fd_fast(struct pin_fd_walk *walk)
 		 * the page meanwhile can be the only one who knows of it, and
 		 * set its flags without atomic operations.
 		 */
-		if (unlikely(folio != xas_reload(&xas)) ||
-		    !pin_fd_try_pin(walk, &count, folio)) {
+		if (unlikely(folio != xas_reload(&xas))) {
+			folio_put(folio);
+			break;
+		}
+		/* Our reference keeps it from being split. */
+		large = folio_test_large(folio);
+		ok = large ? pin_fd_try_pin(walk, &count, folio, true) :
+			     pin_fd_try_pin(walk, &count, folio, false);
+		if (unlikely(!ok)) {
 			folio_put(folio);
 			break;
 		}
 		if (pin_fd_done(walk) || walk->nr_ranges - first == PIN_FD_BATCH)
 			break;
-		if (folio_test_large(folio))
+		if (large)
 			xas_advance(&xas, (walk->pos >> PAGE_SHIFT) - 1);
 	}
 	rcu_read_unlock();
 
 	pin_fd_count_flush(&count);
-	return walk->nr_ranges != first;
+	if (walk->nr_ranges == first)
+		return false;
+	walk->stalls = 0;
+	return true;
 }
 
 /* Pin @folio as soon as it is not locked; the pin takes over our reference. */
@@ -230,7 +251,7 @@ static int pin_fd_pin(struct pin_fd_walk *walk, struct folio *folio)
 
 	if (unlikely(folio_lock_killable(folio)))
 		return -EINTR;
-	if (likely(pin_fd_is_cached(walk, folio)))
+	if (likely(pin_fd_is_cached(walk, folio, folio_test_large(folio))))
 		err = folio_ref_to_pin(folio) ? 0 : -ENOMEM;
 	else
 		err = -EAGAIN;
@@ -307,9 +328,10 @@ static int pin_fd_take(struct pin_fd_walk *walk, struct folio_batch *fbatch)
 
 	for (i = 0; i < folio_batch_count(fbatch) && !pin_fd_done(walk); i++) {
 		struct folio *folio = fbatch->folios[i];
-		struct pinned_range range = pin_fd_part(walk, folio);
+		bool large = folio_test_large(folio);
+		struct pinned_range range = pin_fd_part(walk, folio, large);
 
-		if (pin_fd_poisoned(folio, range.offset, range.len)) {
+		if (pin_fd_poisoned(folio, large, range.offset, range.len)) {
 			err = -EHWPOISON;
 			break;
 		}
@@ -322,6 +344,7 @@ static int pin_fd_take(struct pin_fd_walk *walk, struct folio_batch *fbatch)
 		if (unlikely(err))
 			break;
 		pin_fd_add(walk, &count, range);
+		walk->stalls = 0;
 	}
 	pin_fd_count_flush(&count);
 	for (; i < folio_batch_count(fbatch); i++)
