@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the tools of a build complained about, as a set of "file: text" that can be compared with another build's.
 //!
-//! There are no line numbers in it: those move with every patch.
+//! There are no line numbers and no offsets in it: those move with every patch.
 
 use std::collections::BTreeSet;
 
@@ -22,12 +22,12 @@ pub fn find(log: &str) -> BTreeSet<String> {
         let next = lines
             .peek()
             .and_then(|next| next.trim().strip_prefix("--> "));
-        found.insert(match next {
+        found.insert(without_offsets(&match next {
             // rustc says where on a line of its own.
             Some(place) if !place.is_empty() => format!("{}: {text}", file(place)),
             _ if place.is_empty() => of_kernel_doc(text),
             _ => format!("{}: {text}", file(place)),
-        });
+        }));
     }
     found
 }
@@ -72,6 +72,16 @@ fn of_kernel_doc(text: &str) -> String {
     }
 }
 
+/// objtool and modpost say where in a function: "f+0x12".
+fn without_offsets(text: &str) -> String {
+    let mut parts = text.split("+0x");
+    let mut all = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        all += part.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,12 +93,13 @@ mod tests {
     #[test]
     fn compilers_and_objtool_have_no_line_numbers() {
         let log = "  CC mm/gup.o\n/src/mm/gup.c:12:3: warning: unused variable 'x'\n\
-                   mm/gup.c:99:1: warning: unused variable 'x'\nvmlinux.o: warning: objtool: f() falls through\n";
+                   mm/gup.c:99:1: warning: unused variable 'x'\nvmlinux.o: warning: objtool: f+0x1a: falls through\n\
+                   vmlinux.o: warning: objtool: f+0x2f: falls through\n";
         assert_eq!(
             found(log),
             [
                 "mm/gup.c: unused variable 'x'",
-                "vmlinux.o: objtool: f() falls through"
+                "vmlinux.o: objtool: f: falls through"
             ]
         );
     }
