@@ -78,7 +78,10 @@ fn pictures_and_figures_are_written_where_they_are_wanted() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     for name in ["bars", "growth"] {
         let svg = std::fs::read_to_string(out.join(name).with_extension("svg")).unwrap();
-        assert!(svg.starts_with("<svg ") && svg.contains("create"), "{svg}");
+        assert!(
+            svg.starts_with("<!-- SPDX") && svg.contains("create"),
+            "{svg}"
+        );
         let png = std::fs::read(out.join(name).with_extension("png")).unwrap();
         assert!(png.starts_with(b"\x89PNG") && png.len() > 1000);
     }
