@@ -25,6 +25,17 @@ const DRIVER: &str = "drivers/dma-buf/udmabuf_rust.o";
 /// Where the examples are, in the objects.
 const FOLDER: &str = "series-examples";
 
+/// Stands at the end of each example: `#[vtable]` asks for the module that it is in.
+const MODULE: &str = "
+struct LocalModule;
+
+impl ::kernel::ModuleMetadata for LocalModule {
+    const NAME: &'static ::kernel::str::CStr = c\"example\";
+    const THIS_MODULE: ::kernel::ThisModule =
+        unsafe { ::kernel::ThisModule::from_ptr(::core::ptr::null_mut()) };
+}
+";
+
 #[derive(Debug, PartialEq, Eq)]
 struct Example {
     /// The file and line of the mark.
@@ -63,7 +74,7 @@ pub fn check(ctx: &Context, toolchain: &Toolchain, source: &Source) -> Result<us
     let mut wrong = Vec::new();
     for (i, example) in examples.iter().enumerate() {
         let file = folder.join(format!("example_{i}.rs"));
-        fs::write(&file, &example.text).at(&file)?;
+        fs::write(&file, format!("{}{MODULE}", example.text)).at(&file)?;
         let mut command = toolchain.command(&[(&tree, "/src"), (&built.objects, "/obj")], "sh");
         command.args(["-c", &compile(&options, i)]);
         wrong.extend(judge(example, &mut command)?);
@@ -162,9 +173,10 @@ fn options_of(saved: &str) -> Option<String> {
     options.contains(&"rustc").then(|| options.join(" "))
 }
 
+/// As kbuild does, which lets a released compiler take unstable options.
 fn compile(options: &str, i: usize) -> String {
     format!(
-        "cd /obj && {options} --crate-name example_{i} --emit=metadata=/tmp/example_{i} {FOLDER}/example_{i}.rs"
+        "cd /obj && export RUSTC_BOOTSTRAP=1 && {options} --crate-name example_{i} --emit=metadata=/tmp/example_{i} {FOLDER}/example_{i}.rs"
     )
 }
 
