@@ -62,16 +62,18 @@ impl Random {
         self.below(n) == 0
     }
 
+    /// An index below `len`, if there is any.
+    fn index(&mut self, len: usize) -> Option<usize> {
+        let i = self.below(len.max(1));
+        (i < len).then_some(i)
+    }
+
     fn pick<'a, T>(&mut self, from: &'a mut [T]) -> Option<&'a mut T> {
-        let n = from.len().max(1);
-        let i = self.below(n);
-        from.get_mut(i)
+        self.index(from.len()).map(|i| &mut from[i])
     }
 
     fn take<T>(&mut self, from: &mut Vec<T>) -> Option<T> {
-        let n = from.len().max(1);
-        let i = self.below(n);
-        (i < from.len()).then(|| from.swap_remove(i))
+        self.index(from.len()).map(|i| from.swap_remove(i))
     }
 
     /// A part of `len` pages that is not empty: the first page and the number.
@@ -79,6 +81,11 @@ impl Random {
         let first = self.below(len);
         (first, 1 + self.below(len - first))
     }
+}
+
+/// What can be said against a call if that is so.
+fn only_if(wrong: bool, errors: &'static [i32]) -> &'static [i32] {
+    if wrong { errors } else { &[] }
 }
 
 struct Round {
@@ -205,11 +212,7 @@ impl Round {
         let result = file
             .fd
             .map(first, file.unit, PROT_READ | PROT_WRITE, MAP_SHARED);
-        let wrong: &[i32] = if file.forbids_writing() {
-            &[EPERM]
-        } else {
-            &[]
-        };
+        let wrong = only_if(file.forbids_writing(), &[EPERM]);
         if wrong.is_empty() {
             file.fill(&mut self.memory, page, 1);
             let id = file.pages[page].expect("it was filled");
@@ -240,9 +243,7 @@ impl Round {
     /// An item of a list, and what is wrong with it: what is seen without looking at the file, and the rest.
     fn item(&mut self) -> (Item, Option<usize>, Vec<i32>, Vec<i32>) {
         let (mut early, mut late) = (Vec::new(), Vec::new());
-        let n = self.files.len().max(1);
-        let file = self.random.below(n);
-        let Some(chosen) = self.files.get(file) else {
+        let Some(file) = self.random.index(self.files.len()) else {
             return (
                 Item {
                     memfd: 9999,
@@ -254,6 +255,7 @@ impl Round {
                 vec![EBADFD],
             );
         };
+        let chosen = &self.files[file];
         let len = chosen.pages.len();
         let (pinnable, memfd) = (chosen.can_be_pinned(), chosen.fd.number() as u32);
         let (first, pages) = self.random.part(len);
@@ -470,11 +472,7 @@ impl Round {
         };
         let known = flags & !(DIRECTION | END) == 0 && flags & DIRECTION != 0;
         let ends = flags & END != 0;
-        let wrong: &[i32] = if !known || ends && !buffer.begun {
-            &[EINVAL]
-        } else {
-            &[]
-        };
+        let wrong = only_if(!known || ends && !buffer.begun, &[EINVAL]);
         buffer.begun |= known && !ends;
         let result = buffer.fd.ioctl(DMA_BUF_IOCTL_SYNC, &mut flags);
         self.judge("DMA_BUF_IOCTL_SYNC", result, wrong);
@@ -490,18 +488,12 @@ impl Round {
     }
 
     fn punch(&mut self) {
-        let n = self.files.len().max(1);
-        let i = self.random.below(n);
-        if i >= self.files.len() {
+        let Some(i) = self.random.index(self.files.len()) else {
             return;
-        }
+        };
         let (first, pages) = self.units(i);
         let file = &mut self.files[i];
-        let wrong: &[i32] = if file.forbids_writing() {
-            &[EPERM]
-        } else {
-            &[]
-        };
+        let wrong = only_if(file.forbids_writing(), &[EPERM]);
         // A buffer keeps what it has pinned. The file gets another page.
         if wrong.is_empty() {
             file.pages[first..first + pages].fill(None);
@@ -511,11 +503,9 @@ impl Round {
     }
 
     fn allocate(&mut self) {
-        let n = self.files.len().max(1);
-        let i = self.random.below(n);
-        if i >= self.files.len() {
+        let Some(i) = self.random.index(self.files.len()) else {
             return;
-        }
+        };
         let (first, pages) = self.units(i);
         let file = &mut self.files[i];
         file.fill(&mut self.memory, first, pages);
@@ -532,13 +522,9 @@ impl Round {
         let pages = (1 + self.random.below(most)) * file.unit;
         let shrinks = pages / file.unit < units;
         let grows = pages / file.unit > units;
-        let wrong: &[i32] = if shrinks && file.seals & F_SEAL_SHRINK != 0
-            || grows && file.seals & F_SEAL_GROW != 0
-        {
-            &[EPERM]
-        } else {
-            &[]
-        };
+        let sealed =
+            shrinks && file.seals & F_SEAL_SHRINK != 0 || grows && file.seals & F_SEAL_GROW != 0;
+        let wrong = only_if(sealed, &[EPERM]);
         if wrong.is_empty() {
             file.pages.resize(pages, None);
         }
@@ -548,11 +534,9 @@ impl Round {
 
     /// F_SEAL_WRITE waits for pins a while, and gives up if they stay.
     fn seal(&mut self) {
-        let n = self.files.len().max(1);
-        let i = self.random.below(n);
-        if i >= self.files.len() {
+        let Some(i) = self.random.index(self.files.len()) else {
             return;
-        }
+        };
         let seal = [
             F_SEAL_SHRINK,
             F_SEAL_GROW,
@@ -564,7 +548,7 @@ impl Round {
         let pinned = self.buffers.iter().any(|buffer| held(&buffer.pages))
             || self.views.iter().any(|view| held(&view.kept));
         let waits = seal == F_SEAL_WRITE && file.seals & F_SEAL_WRITE == 0;
-        let wrong: &[i32] = if pinned && waits { &[EBUSY] } else { &[] };
+        let wrong = only_if(pinned && waits, &[EBUSY]);
         let result = file.fd.add_seals(seal);
         if wrong.is_empty() {
             self.files[i].seals |= seal;
