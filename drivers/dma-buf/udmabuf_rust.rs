@@ -289,10 +289,10 @@ impl VmOps for Udmabuf {
         vmf.insert_pages(table.start, pages.take(table.len() / PAGE_SIZE))
     }
 
-    fn huge_fault<'vma>(&'vma self, vmf: &VmFault<'vma>, order: u32) -> Result<(), FaultError> {
+    fn huge_fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
         let block = vmf
-            .block_pgoff(order)
-            .and_then(|first| self.pages.block(first, order))
+            .block_pgoff()
+            .and_then(|first| self.pages.block(first, vmf.order()))
             .ok_or(FaultError::Fallback)?;
 
         vmf.insert_block(block)

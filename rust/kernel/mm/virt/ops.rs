@@ -99,15 +99,15 @@ pub trait VmOps: Sync + Sized + 'static {
     /// Called with the mmap lock or the lock of the area held for reading; may sleep.
     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError>;
 
-    /// Handles the first access to a part of the mapping that a huge page of the given order could
-    /// show, with [`VmFault::insert_block`].
+    /// Handles the first access to a part of the mapping that a huge page of [`VmFault::order`]
+    /// could show, with [`VmFault::insert_block`].
     ///
     /// [`VmOps::fault`] is called if this fails with [`FaultError::Fallback`]. On an architecture
     /// that cannot map huge pages in this way, this function is not called.
     ///
     /// A handler that knows only one order has to fall back for all others. The context is that of
     /// [`VmOps::fault`].
-    fn huge_fault<'vma>(&'vma self, _vmf: &VmFault<'vma>, _order: u32) -> Result<(), FaultError> {
+    fn huge_fault<'vma>(&'vma self, _vmf: &VmFault<'vma>) -> Result<(), FaultError> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 }
@@ -137,6 +137,12 @@ impl<'vma> VmFault<'vma> {
         unsafe { VmaRef::from_raw((*self.vmf).__bindgen_anon_1.vma) }
     }
 
+    /// The order of the pages that can be inserted: 0 for [`VmOps::fault`].
+    #[inline]
+    pub fn order(&self) -> u32 {
+        self.order
+    }
+
     /// The offset of the faulting page in the mapped file, in pages.
     #[inline]
     pub fn pgoff(&self) -> usize {
@@ -162,12 +168,13 @@ impl<'vma> VmFault<'vma> {
         vma.start().max(self.address() & !mask)..last + 1
     }
 
-    /// The offset in the mapped file, in pages, of the block of `2^order` pages around the fault.
+    /// The offset in the mapped file, in pages, of the block around the fault that a page of
+    /// [`VmFault::order`] would show.
     ///
     /// Blocks are aligned in the address space. There is none if it does not lie in the virtual
     /// memory area as a whole.
-    pub fn block_pgoff(&self, order: u32) -> Option<usize> {
-        let size = PAGE_SIZE.checked_shl(order).filter(|size| *size != 0)?;
+    pub fn block_pgoff(&self) -> Option<usize> {
+        let size = PAGE_SIZE.checked_shl(self.order).filter(|size| *size != 0)?;
         let start = self.address() & !(size - 1);
         let (vma_start, vma_end) = (self.vma().start(), self.vma().end());
 
@@ -193,7 +200,8 @@ impl<'vma> VmFault<'vma> {
     /// To be called by [`VmOps::fault`]. Does nothing where something is mapped already. Fails with
     /// [`FaultError::Sigbus`] for a range that reaches beyond [`VmFault::table_range`], for an area
     /// that is not `VM_PFNMAP`, and for one that is or may become writable if a page was not pinned
-    /// with [`PinFlag::Write`]. The pages in front may have been mapped when this fails.
+    /// with [`PinFlag::Write`]. The pages in front may have been mapped when this fails. In
+    /// [`VmOps::huge_fault`], it fails with [`FaultError::Fallback`].
     ///
     /// [`PinFlag::Write`]: crate::mm::pin::PinFlag::Write
     pub fn insert_pages(
@@ -255,7 +263,7 @@ impl<'vma> VmFault<'vma> {
         // SAFETY: This only computes a number.
         if order != unsafe { bindings::pmd_order() }
             || order != self.order
-            || self.block_pgoff(order).is_none()
+            || self.block_pgoff().is_none()
         {
             return Err(FaultError::Fallback);
         }
@@ -348,7 +356,7 @@ impl<T: VmOps> Operations<T> {
         order: c_uint,
     ) -> bindings::vm_fault_t {
         // SAFETY: As required of this function.
-        unsafe { Self::call(vmf, order, |data, vmf| data.huge_fault(vmf, order)) }
+        unsafe { Self::call(vmf, order, |data, vmf| data.huge_fault(vmf)) }
     }
 
     /// # Safety

@@ -80,6 +80,7 @@ struct pin_fd_test_start {
 #define BENCH_VUNMAP		_IO('s', 4)
 #define BENCH_PIN		_IO('s', 5)
 #define BENCH_UNPIN		_IO('s', 6)
+#define BENCH_PURGE		_IO('s', 7)
 
 struct buffer {
 	const char *name;
@@ -419,6 +420,8 @@ static void measure_importer(int memfd)
 	MEASURE_CALL(DETACH, ioctl(helper, BENCH_DETACH, 0));
 	MEASURE_CALL(VMAP, ioctl(helper, BENCH_VMAP, fd));
 	MEASURE_CALL(VUNMAP, ioctl(helper, BENCH_VUNMAP, 0));
+	if (ioctl(helper, BENCH_PURGE, 0))
+		die("purge");
 	close(fd);
 }
 

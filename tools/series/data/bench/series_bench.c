@@ -19,6 +19,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 /* data/bench/bench.c has the same numbers. */
 enum {
@@ -28,6 +29,7 @@ enum {
 	BENCH_VUNMAP	= _IO('s', 4),
 	BENCH_PIN	= _IO('s', 5),
 	BENCH_UNPIN	= _IO('s', 6),
+	BENCH_PURGE	= _IO('s', 7),
 };
 
 static DEFINE_MUTEX(bench_mutex);
@@ -143,6 +145,10 @@ static long bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return bench_pin(lower_32_bits(arg), upper_32_bits(arg));
 	case BENCH_UNPIN:
 		return bench_unpin();
+	case BENCH_PURGE:
+		/* Or where the next mapping is, and whether it has page tables, depends on when others are purged. */
+		vm_unmap_aliases();
+		return 0;
 	default:
 		return -ENOTTY;
 	}

@@ -19,6 +19,7 @@ macro_rules! fragments {
 const FRAGMENTS: &[(&str, &str)] = fragments!(
     "base",
     "rust",
+    "kunit-rust",
     "debug",
     "debug-rust",
     "bench",

@@ -357,8 +357,11 @@ mod tests {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../series.toml");
         let config = crate::config::Config::load(file.as_ref()).unwrap();
         for (name, fragments) in [
-            ("primary", vec!["base", "rust"]),
-            ("debug", vec!["base", "rust", "debug", "debug-rust"]),
+            ("primary", vec!["base", "rust", "kunit-rust"]),
+            (
+                "debug",
+                vec!["base", "rust", "kunit-rust", "debug", "debug-rust"],
+            ),
         ] {
             let lane = config.kernel.lane(Some(name)).unwrap();
             let text: String = fragments

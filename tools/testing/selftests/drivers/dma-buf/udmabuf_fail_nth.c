@@ -300,8 +300,8 @@ TEST_F_TIMEOUT(fail_nth, create, 120)
 	int n, buf, err, quiet = 0;
 	bool fired;
 
-	for (n = 1; quiet < QUIET_ROUNDS; n++) {
-		ASSERT_LT(n, MAX_ALLOCATIONS);
+	for (n = 0; quiet < QUIET_ROUNDS; quiet = fired ? 0 : quiet + 1) {
+		ASSERT_LT(n++, MAX_ALLOCATIONS);
 		ASSERT_TRUE(make_files(self, variant));
 
 		ASSERT_TRUE(arm(self, n));
@@ -322,12 +322,10 @@ TEST_F_TIMEOUT(fail_nth, create, 120)
 			  before.hugetlb_reserved);
 		close_files(self, variant);
 		EXPECT_TRUE(is_back_to(&before)) TH_LOG("allocation %d", n);
-		quiet = fired ? 0 : quiet + 1;
 	}
 	/* The buffer and its file, at least. */
-	n -= 1 + QUIET_ROUNDS;
-	EXPECT_GT(n, 1);
-	TH_LOG("%d allocations failed", n);
+	EXPECT_GT(n - QUIET_ROUNDS, 1);
+	TH_LOG("%d allocations failed", n - QUIET_ROUNDS);
 }
 
 /* Everything that can be done with the fd, with one failure in it. */
@@ -342,8 +340,8 @@ TEST_F_TIMEOUT(fail_nth, use, 120)
 	bool fired;
 	char sum;
 
-	for (n = 1; quiet < QUIET_ROUNDS; n++) {
-		ASSERT_LT(n, MAX_ALLOCATIONS);
+	for (n = 0; quiet < QUIET_ROUNDS; quiet = fired ? 0 : quiet + 1) {
+		ASSERT_LT(n++, MAX_ALLOCATIONS);
 		ASSERT_TRUE(make_files(self, variant));
 		buf = create(self, variant);
 		ASSERT_GE(buf, 0);
@@ -377,12 +375,10 @@ TEST_F_TIMEOUT(fail_nth, use, 120)
 		EXPECT_TRUE(files_are_intact(self, variant));
 		close_files(self, variant);
 		EXPECT_TRUE(is_back_to(&before)) TH_LOG("allocation %d", n);
-		quiet = fired ? 0 : quiet + 1;
 	}
 	/* The area of the mapping, at least. */
-	n -= 1 + QUIET_ROUNDS;
-	EXPECT_GT(n, 0);
-	TH_LOG("%d allocations failed", n);
+	EXPECT_GT(n - QUIET_ROUNDS, 0);
+	TH_LOG("%d allocations failed", n - QUIET_ROUNDS);
 }
 
 TEST_HARNESS_MAIN

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DMA_BUF_IOCTL_SYNC on a udmabuf: by two threads at once, and in one direction
- * after the other. None of this may leak anything or make the kernel complain.
+ * DMA_BUF_IOCTL_SYNC on a udmabuf: by two threads at once, in one direction
+ * after the other, of long parts, and while others write to the memfd. None of
+ * this may leak or lose anything or make the kernel complain.
  */
 #define _GNU_SOURCE
 #include <limits.h>
@@ -364,6 +365,50 @@ TEST_F(udmabuf_sync, directions)
 	after = read_number(DMA_API "error_count", "");
 	EXPECT_EQ(after, before)
 		TH_LOG("%ld complaints about the use of the DMA API", after - before);
+}
+
+/* A part that is contiguous in memory may be as long as a huge page, or longer. */
+TEST_F(udmabuf_sync, contiguous)
+{
+	size_t size = read_counter("/proc/meminfo", "Hugepagesize:") * 1024;
+	long before = read_number(DMA_API "error_count", "");
+	int memfd, buf;
+
+	if (before < 0)
+		SKIP(return, "no " DMA_API " (CONFIG_DMA_API_DEBUG, debugfs, root)");
+	if (read_counter("/proc/meminfo", "HugePages_Free:") -
+	    read_counter("/proc/meminfo", "HugePages_Rsvd:") < 1)
+		SKIP(return, "needs a free huge page");
+	memfd = memfd_create("udmabuf-test", MFD_ALLOW_SEALING | MFD_HUGETLB);
+	ASSERT_GE(memfd, 0);
+	ASSERT_EQ(ftruncate(memfd, size), 0);
+	ASSERT_EQ(fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	buf = udmabuf_create(self->dev, memfd, 0, size, 0);
+	ASSERT_GE(buf, 0);
+
+	EXPECT_EQ(sync_buf(buf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW), 0);
+	EXPECT_EQ(sync_buf(buf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW), 0);
+	EXPECT_EQ(read_number(DMA_API "error_count", ""), before);
+	close(buf);
+	close(memfd);
+}
+
+/*
+ * What others write to the pages is there for the CPU to read: it must not be
+ * undone by a copy from a bounce buffer. Tells with swiotlb=force only.
+ */
+TEST_F(udmabuf_sync, written_by_others)
+{
+	static const char text[] = "written after the first access";
+	char read_back[sizeof(text)] = "";
+
+	ASSERT_EQ(sync_buf(self->buf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ), 0);
+	ASSERT_EQ(sync_buf(self->buf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ), 0);
+	ASSERT_EQ(pwrite(self->memfd, text, sizeof(text), 0), sizeof(text));
+	ASSERT_EQ(sync_buf(self->buf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ), 0);
+	ASSERT_EQ(pread(self->memfd, read_back, sizeof(text), 0), sizeof(text));
+	ASSERT_EQ(sync_buf(self->buf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ), 0);
+	EXPECT_STREQ(read_back, text);
 }
 
 TEST_HARNESS_MAIN
