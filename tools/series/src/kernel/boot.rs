@@ -11,6 +11,7 @@ use super::settings::Layout;
 use super::splat::{self, Splat};
 use super::{GuestTest, Settings, accel, driver, guest, kept, selected, steps, table};
 use crate::cli::BootArgs;
+use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, Outcome, Result};
 use crate::progress;
@@ -28,6 +29,8 @@ pub struct Run {
     pub name: String,
     pub results: Vec<TestResult>,
     pub splats: Vec<Splat>,
+    /// Complaints that series.toml knows, with its reason: no failure.
+    pub excused: Vec<(Splat, String)>,
     pub ran: Ran,
     pub time: Duration,
     /// What it is kept under.
@@ -85,6 +88,7 @@ impl Run {
                 may_skip: 0,
             }],
             splats: Vec::new(),
+            excused: Vec::new(),
             ran: Ran {
                 end: End::PowerOff,
                 console: String::new(),
@@ -112,6 +116,15 @@ impl Run {
                 Some(Entry::fail(&self.name, &result.test, "").because(why))
             })
             .collect()
+    }
+
+    /// What the kernel complained about and may.
+    pub fn excused(&self) -> Vec<Entry> {
+        let entry = |(splat, reason): &(Splat, String)| {
+            let why = format!("{} ({reason})", splat.line);
+            Entry::skip(&self.name, &splat.test, "splat").because(why)
+        };
+        self.excused.iter().map(entry).collect()
     }
 
     /// What is wrong apart from single cases.
@@ -270,8 +283,9 @@ fn column(ctx: &Context, args: &BootArgs) -> Result<String> {
 fn judge(run: &Run) -> Outcome {
     let troubles = run.troubles();
     let wrong_skips = run.wrong_skips(|_| true);
-    for trouble in troubles.iter().chain(&wrong_skips) {
-        println!("{trouble}");
+    let excused = run.excused();
+    for entry in troubles.iter().chain(&wrong_skips).chain(&excused) {
+        println!("{entry}");
     }
     let count = |wanted: Verdict| {
         run.cases()
@@ -279,7 +293,7 @@ fn judge(run: &Run) -> Outcome {
             .count()
     };
     let failed = count(Verdict::Fail) + count(Verdict::CutOff) + troubles.len();
-    let skipped = count(Verdict::Skip);
+    let skipped = count(Verdict::Skip) + excused.len();
     println!(
         "{} passed, {failed} failed, {skipped} skipped",
         count(Verdict::Pass)
@@ -364,10 +378,19 @@ pub fn tests(
             may_skip: 0,
         });
     }
+    let now = clock::now();
+    let (mut splats, mut excused) = (Vec::new(), Vec::new());
+    for splat in splat::find(&ran.console) {
+        match splat.known(tests, now) {
+            Some(known) => excused.push((splat, known.reason.clone())),
+            None => splats.push(splat),
+        }
+    }
     Ok(Run {
         name: name.to_owned(),
         results,
-        splats: splat::find(&ran.console),
+        splats,
+        excused,
         ran,
         time,
         key,

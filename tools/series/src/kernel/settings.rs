@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::lane::{self, Lane, PRIMARY};
 use super::own;
+use crate::clock;
 use crate::error;
 
 /// The whole table.
@@ -76,9 +77,51 @@ pub struct GuestTest {
     pub runs: Vec<String>,
     /// It speaks no KTAP, and starts a line with this before each of its steps.
     pub steps: Option<String>,
+    /// What the kernel may complain about while it runs.
+    #[serde(default)]
+    pub complaints: Vec<Complaint>,
     /// Seconds until it is killed; the other tests run then.
     #[serde(default = "default_timeout")]
     pub timeout: u32,
+}
+
+/// A complaint of the kernel that is known, and no failure for a while.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Complaint {
+    /// A part of the line on the console.
+    pub line: String,
+    pub reason: String,
+    /// The first day on which it is a failure again: "2027-05-31".
+    pub until: String,
+}
+
+impl Complaint {
+    /// Whether it may still be heard at this time, in seconds since 1970.
+    pub fn holds_at(&self, now: u64) -> bool {
+        // Dates written like this are in the order of their text.
+        clock::date(now).as_str() < self.until.as_str()
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        if self.line.trim().len() < 10 || self.reason.trim().is_empty() {
+            return Err(
+                "complaints: line has ten characters at least, and reason says why".to_owned(),
+            );
+        }
+        let is_date = self.until.len() == 10
+            && self.until.bytes().enumerate().all(|(i, c)| match i {
+                4 | 7 => c == b'-',
+                _ => c.is_ascii_digit(),
+            });
+        if !is_date {
+            return Err(format!(
+                "complaints: until = {:?} is no date like 2027-05-31",
+                self.until
+            ));
+        }
+        Ok(())
+    }
 }
 
 fn default_timeout() -> u32 {
@@ -149,6 +192,9 @@ impl GuestTest {
         if self.same_as_base && self.skips > 0 {
             return Err("skips is for tests without same_as_base".to_owned());
         }
+        for complaint in &self.complaints {
+            complaint.validate()?;
+        }
         if !(1..=LONGEST_TIMEOUT).contains(&self.timeout) {
             return Err(format!(
                 "timeout = {} is not from 1 to {LONGEST_TIMEOUT} seconds",
@@ -175,6 +221,7 @@ impl GuestTest {
             same_as_base: false,
             runs: Vec::new(),
             steps: None,
+            complaints: Vec::new(),
             timeout: default_timeout(),
         }
     }
@@ -277,6 +324,32 @@ mod tests {
             tests,
             guests: Vec::new(),
             lanes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_known_complaint_has_a_reason_and_an_end() {
+        let good = Complaint {
+            line: "DMA-API: no memory".to_owned(),
+            reason: "it was made to fail".to_owned(),
+            until: "2026-11-15".to_owned(),
+        };
+        assert_eq!(good.validate(), Ok(()));
+        // 1794700800 is the beginning of that day.
+        assert!(good.holds_at(1_794_700_799) && !good.holds_at(1_794_700_800));
+        for (line, reason, until) in [
+            ("BUG", "r", "2026-11-15"),
+            ("DMA-API: no memory", " ", "2026-11-15"),
+            ("DMA-API: no memory", "r", "15.11.2026"),
+            ("DMA-API: no memory", "r", "2026-11-1"),
+        ] {
+            let mut test = GuestTest::plain("a", 1);
+            test.complaints = vec![Complaint {
+                line: line.to_owned(),
+                reason: reason.to_owned(),
+                until: until.to_owned(),
+            }];
+            assert!(test.validate().unwrap_err().starts_with("complaints: "));
         }
     }
 

@@ -1,12 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Complaints of the kernel on its console, each put to the test that was running.
 
+use super::settings::{Complaint, GuestTest};
+
 /// One complaint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Splat {
     /// The test that ran, "after" the one before, or "boot".
     pub test: String,
     pub line: String,
+}
+
+impl Splat {
+    /// What series.toml knows of it at this time, in seconds since 1970.
+    pub fn known<'a>(&self, tests: &'a [GuestTest], now: u64) -> Option<&'a Complaint> {
+        let ran = |test: &&GuestTest| test.runs().iter().any(|(name, _)| *name == self.test);
+        let mut complaints = tests.iter().find(ran)?.complaints.iter();
+        complaints.find(|known| self.line.contains(&known.line) && known.holds_at(now))
+    }
 }
 
 const SIGNS: [&str; 15] = [
@@ -82,6 +93,28 @@ mod tests {
         assert_eq!(found[0].test, "a");
         assert_eq!(found[0].line, "BUG: KASAN: slab-out-of-bounds in f");
         assert_eq!(found[1].test, "b");
+    }
+
+    #[test]
+    fn a_complaint_is_known_in_its_test_and_for_a_while() {
+        let mut test = GuestTest::plain("a", 1);
+        test.complaints = vec![Complaint {
+            line: "tracking ENOMEM".to_owned(),
+            reason: "it was made to fail".to_owned(),
+            until: "2026-11-15".to_owned(),
+        }];
+        let tests = [GuestTest::plain("b", 1), test];
+        let splat = |test: &str, line: &str| Splat {
+            test: test.to_owned(),
+            line: line.to_owned(),
+        };
+        let known = splat("a", "DMA-API: cacheline tracking ENOMEM");
+        assert!(known.known(&tests, 0).is_some());
+        assert!(known.known(&tests, 2_000_000_000).is_none());
+        assert!(splat("a", "DMA-API: else").known(&tests, 0).is_none());
+        for other in ["b", "boot", "after a"] {
+            assert!(splat(other, &known.line).known(&tests, 0).is_none());
+        }
     }
 
     #[test]

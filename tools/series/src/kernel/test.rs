@@ -418,8 +418,8 @@ impl Session<'_> {
         for wrong in run.wrong_skips(|test| !settings.compares(test)) {
             self.tally.add(wrong);
         }
-        for trouble in run.troubles() {
-            self.tally.add(trouble);
+        for entry in run.troubles().into_iter().chain(run.excused()) {
+            self.tally.add(entry);
         }
     }
 
