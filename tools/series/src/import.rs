@@ -3,7 +3,7 @@
 
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
-use std::process::{ChildStdin, Stdio};
+use std::process::Stdio;
 
 use tar::{Archive, Entry, EntryType};
 
@@ -53,6 +53,11 @@ pub fn tarball(
     let written = write_commit(stream, tar, message);
     let unpacked = unpacking.wait().map_err(broken)?;
     let imported = import.wait().map_err(broken)?;
+    // Or the programs end because nobody reads any more, which is no reason.
+    let written = match written {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => return Err(broken(e)),
+        other => other,
+    };
     for (program, status) in [("unpacking", unpacked), ("git fast-import", imported)] {
         if !status.success() {
             return Err(Error::environment(
@@ -70,19 +75,18 @@ pub fn tarball(
 /// Holds the commit until it is verified.
 const IMPORT: &str = "refs/series/import";
 
-fn write_commit(
-    mut out: BufWriter<ChildStdin>,
-    tar: impl Read,
-    message: &str,
-) -> std::io::Result<()> {
+fn write_commit(mut out: impl Write, tar: impl Read, message: &str) -> std::io::Result<()> {
     write!(
         out,
         "commit {IMPORT}\nauthor {NAME} <{EMAIL}> {DATE}\ncommitter {NAME} <{EMAIL}> {DATE}\ndata {}\n{message}\ndeleteall\n",
         message.len()
     )?;
-    for entry in Archive::new(tar).entries()? {
+    let mut archive = Archive::new(tar);
+    for entry in archive.entries()? {
         write_file(&mut out, entry?)?;
     }
+    // What fills up the tarball behind its end; its writer would get a signal for what nobody reads.
+    std::io::copy(&mut archive.into_inner(), &mut std::io::sink())?;
     out.write_all(b"done\n")?;
     out.flush()
 }
@@ -134,4 +138,32 @@ fn quote(path: &[u8]) -> Vec<u8> {
     }
     quoted.push(b'"');
     quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tarball_is_read_to_its_end() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(2);
+        header.set_mode(0o644);
+        builder
+            .append_data(&mut header, "linux/Makefile", &b"x\n"[..])
+            .unwrap();
+        let mut tarball = builder.into_inner().unwrap();
+        tarball.resize(tarball.len() + (1 << 20), 0);
+
+        let mut stream = Vec::new();
+        let mut rest = tarball.as_slice();
+        write_commit(&mut stream, &mut rest, "base").unwrap();
+        assert!(rest.is_empty(), "{} bytes were left", rest.len());
+        let text = String::from_utf8(stream).unwrap();
+        assert!(
+            text.ends_with("M 100644 inline \"Makefile\"\ndata 2\nx\n\ndone\n"),
+            "{text}"
+        );
+    }
 }
