@@ -93,11 +93,16 @@ impl Guest<'_> {
         let image = format!("/kernel/{}", image.to_string_lossy());
         arguments.extend(["-kernel", &image, "-initrd", "/initrd"]);
         let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
-        let kaslr = if self.icount { " nokaslr" } else { "" };
+        // Where something is decides which page tables it needs.
+        let fixed = if self.icount {
+            " nokaslr norandmaps"
+        } else {
+            ""
+        };
         arguments.push("-append".to_owned());
         arguments.push(
             format!(
-                "console={} panic=-1 oops=panic{kaslr} {}",
+                "console={} panic=-1 oops=panic{fixed} {}",
                 self.machine.console, self.append
             )
             .trim_end()
@@ -252,7 +257,7 @@ mod tests {
         let line = guest(true).join(" ");
         for part in [
             "-icount shift=0,sleep=off -smp 1",
-            "nokaslr",
+            "nokaslr norandmaps",
             "-rdrand",
             "-rtc base=",
         ] {
