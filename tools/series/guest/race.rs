@@ -16,11 +16,14 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sys::*;
 
 const PAGES: usize = 64;
+
+/// How long a race goes on for the sake of a slow adversary. What it waits for is over then, or else something was left.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the two threads share.
 struct Arena {
@@ -234,8 +237,9 @@ fn run(adversary: &Adversary, rounds: u64) -> bool {
             for _ in 0..rounds {
                 created += u64::from(round(&arena, adversary));
             }
-            // A slow adversary meets more of them.
-            while arena.strokes.load(Relaxed) < rounds.min(20) {
+            // A slow adversary meets more of them, but may also wait for pages that are pinned all the time.
+            let start = Instant::now();
+            while arena.strokes.load(Relaxed) < rounds.min(20) && start.elapsed() < PATIENCE {
                 created += u64::from(round(&arena, adversary));
             }
         }));
