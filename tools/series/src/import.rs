@@ -53,17 +53,15 @@ pub fn tarball(
     let written = write_commit(stream, tar, message);
     let unpacked = unpacking.wait().map_err(broken)?;
     let imported = import.wait().map_err(broken)?;
-    // Or the programs end because nobody reads any more, which is no reason.
-    let written = match written {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => return Err(broken(e)),
-        other => other,
-    };
     for (program, status) in [("unpacking", unpacked), ("git fast-import", imported)] {
         if !status.success() {
-            return Err(Error::environment(
-                deb.display(),
-                format!("{program}: {}", run::describe(status)),
-            ));
+            let how = run::describe(status);
+            let failed = Error::environment(deb.display(), format!("{program}: {how}"));
+            // It may have ended because nobody reads any more: then this is the reason.
+            return Err(match written {
+                Err(e) => failed.detail(e),
+                Ok(()) => failed,
+            });
         }
     }
     written.map_err(broken)?;
