@@ -54,7 +54,7 @@ pub fn apply(ctx: &Context, args: &ApplyArgs) -> Result<Outcome> {
         stack.commits.len(),
         ctx.config.base().0
     ));
-    println!("{}", path.display());
+    outln!("{}", path.display());
     Ok(Outcome::Clean)
 }
 

@@ -66,9 +66,9 @@ pub fn check(ctx: &Context, args: &CheckArgs) -> Result<Outcome> {
     }
 
     for finding in &findings {
-        println!("{finding}");
+        outln!("{finding}");
     }
-    println!("check: {} patches, {} findings", all.len(), findings.len());
+    outln!("check: {} patches, {} findings", all.len(), findings.len());
     Ok(if findings.is_empty() {
         Outcome::Clean
     } else {

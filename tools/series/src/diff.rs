@@ -40,8 +40,8 @@ pub fn diff(ctx: &Context, args: &DiffArgs) -> Result<Outcome> {
         &stack.tip,
     ])?;
     step.done();
-    println!("{text}\n");
-    print!("{}", changelog(&args.tag, &text));
+    outln!("{text}\n");
+    out!("{}", changelog(&args.tag, &text));
     Ok(Outcome::Clean)
 }
 

@@ -22,10 +22,10 @@ const TOOLS: [(&str, &str); 5] = [
 pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
     let mut missing = false;
     let mut line = |what: &str, state: std::result::Result<String, String>| match state {
-        Ok(text) => println!("ok       {what}: {text}"),
+        Ok(text) => outln!("ok       {what}: {text}"),
         Err(text) => {
             missing = true;
-            println!("missing  {what}: {text}");
+            outln!("missing  {what}: {text}");
         }
     };
 
@@ -63,7 +63,7 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
         },
     );
     for lane_root in Root::ALL.into_iter().filter(|root| *root != Root::Main) {
-        println!("{}", optional_root(ctx, lane_root)?);
+        outln!("{}", optional_root(ctx, lane_root)?);
     }
     let base = base::existing(ctx)?;
     let (name, _) = ctx.config.base();
@@ -99,7 +99,7 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
             );
         }
     }
-    println!("accelerator: chosen by a bounded boot, and said, when a guest is booted");
+    outln!("accelerator: chosen by a bounded boot, and said, when a guest is booted");
     Ok(if missing {
         Outcome::Findings
     } else {

@@ -28,7 +28,7 @@ pub fn drift(ctx: &Context, args: &DriftArgs) -> Result<Outcome> {
         columns.push((name, stack::each(&base, &parts)?));
         step.done();
     }
-    print!("{}", table(&parts, &columns));
+    out!("{}", table(&parts, &columns));
     let conflicts: usize = columns.iter().map(|(_, all)| conflicts(all)).sum();
     Ok(if conflicts == 0 {
         Outcome::Clean

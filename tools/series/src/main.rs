@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `series`: where does a stack of kernel patches apply, does it build, boot and pass its tests at every patch.
 
+#[macro_use]
+mod output;
+
 mod apply;
 mod base;
 mod bench;
@@ -45,7 +48,7 @@ use crate::error::{Outcome, Result};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match dispatch(&cli) {
+    match dispatch(&cli).and_then(|outcome| output::arrived().map(|()| outcome)) {
         Ok(outcome) => outcome.exit_code().into(),
         Err(e) => {
             eprintln!("{e}");

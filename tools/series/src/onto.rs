@@ -53,7 +53,7 @@ pub fn apply(ctx: &Context, dir: &Path) -> Result<Outcome> {
     if output.status.success() {
         step.done();
         let commits = git.run(&["rev-list", "--count", &format!("{head}..HEAD")])?;
-        println!("{commits} commits on {}", &head[..12]);
+        outln!("{commits} commits on {}", &head[..12]);
         return Ok(Outcome::Clean);
     }
     let error = conflict(&git, &files, &output)?;

@@ -98,10 +98,10 @@ fn write_back(ctx: &Context, git: &Git, base: &Base, args: &RefreshArgs) -> Resu
     changed.sort_by_key(|path| path.starts_with("patches"));
 
     for path in &changed {
-        println!("{} {}", verb(args, "write"), path.display());
+        outln!("{} {}", verb(args, "write"), path.display());
     }
     for path in &stale {
-        println!("{} {}", verb(args, "delete"), path.display());
+        outln!("{} {}", verb(args, "delete"), path.display());
     }
     if args.verify {
         if changed.is_empty() && stale.is_empty() {

@@ -67,29 +67,41 @@ fn nobody_reads_what_is_printed() {
         r#"{{"base":"b","tree":"t","started":0,"seconds":3,"toolchain":"t","sum":"s","patches":[],"steps":[],"entries":[{entries}]}}"#
     );
     fs::write(&sample, text).unwrap();
-    let report = |to: Stdio| {
+    let report = ["report", "--from", sample.to_str().unwrap()];
+    let run = |arguments: &[&str], to: Stdio, bytes: &mut [u8]| {
         let mut child = toy
-            .command(&["report", "--from", sample.to_str().unwrap()])
+            .command(arguments)
             .stdout(to)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         if let Some(mut out) = child.stdout.take() {
             // As head does.
-            out.read_exact(&mut [0; 10]).unwrap();
+            out.read_exact(bytes).unwrap();
         }
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), said)
     };
-    let full = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    let (code, said) = report(full.into());
-    assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("standard output: No space left"), "{said}");
-    let (code, said) = report(Stdio::piped());
+    let full = || {
+        fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+            .into()
+    };
+    for (arguments, verdict) in [
+        (&report[..], 0),
+        (&["apply"], 0),
+        (&["check", "--no-checkpatch"], 1),
+    ] {
+        let (code, said) = run(arguments, full(), &mut []);
+        assert_eq!(code, Some(3), "{arguments:?}: {said}");
+        assert!(said.contains("standard output: No space left"), "{said}");
+        let (code, said) = run(arguments, Stdio::piped(), &mut []);
+        assert_eq!(code, Some(verdict), "{arguments:?}: {said}");
+    }
+    let (code, said) = run(&report, Stdio::piped(), &mut [0; 10]);
     assert_eq!((code, said.as_str()), (Some(0), ""));
 }
 

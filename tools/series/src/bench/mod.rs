@@ -83,22 +83,22 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
     };
     if args.latency {
         let record = bench.count(What::Latency, &kernels, &buffers, &sizes)?;
-        print!("{}", latency::render(&record, &kernels, &buffers));
+        out!("{}", latency::render(&record, &kernels, &buffers));
         record.write(&latency::file(&dir))?;
-        println!("latencies: {}", latency::file(&dir).display());
+        outln!("latencies: {}", latency::file(&dir).display());
         return Ok(Outcome::Clean);
     }
 
     let record = bench.count(What::Instructions, &kernels, &buffers, &sizes)?;
     let limits = Limits::load();
-    print!(
+    out!(
         "{}",
         table::render(args.form, &record, &kernels, &buffers, &limits)
     );
     keep(&dir, &record, &kernels, &buffers, &limits)?;
     if args.update {
         record.write(&baseline)?;
-        println!("recorded in {}", baseline.display());
+        outln!("recorded in {}", baseline.display());
     }
     Ok(match recorded {
         Some(recorded) => judge(&recorded, &record, &kernels, &buffers, &sizes),
@@ -198,7 +198,7 @@ fn show(args: &BenchArgs, record: &Record, recorded: Option<&Record>) -> Result<
     let mut buffers = chosen(&BUFFERS, &args.buffer, "--buffer")?;
     buffers.retain(|buffer| kernels.iter().any(|kernel| counted(kernel, buffer)));
     let limits = Limits::load();
-    print!(
+    out!(
         "{}",
         table::render(args.form, record, &kernels, &buffers, &limits)
     );
@@ -273,7 +273,7 @@ fn keep(
     };
     let text = serde_json::to_string_pretty(&kept).expect("plain data");
     std::fs::write(&file, text + "\n").at(&file)?;
-    println!("counts: {}", file.display());
+    outln!("counts: {}", file.display());
     for (name, drawing) in [
         ("bars", picture::bars(record, kernels, buffers)),
         ("growth", picture::growth(record, kernels, buffers)),
@@ -283,7 +283,7 @@ fn keep(
         std::fs::write(&svg, drawing.svg()).at(&svg)?;
         let png = file.with_extension("png");
         std::fs::write(&png, drawing.png()).at(&png)?;
-        println!("picture: {} and .png", svg.display());
+        outln!("picture: {} and .png", svg.display());
     }
     Ok(())
 }
@@ -352,13 +352,13 @@ fn judge(
     };
     let findings = gate::compare(recorded, now, asked);
     for finding in &findings {
-        println!("{finding}");
+        outln!("{finding}");
     }
     if findings.iter().any(gate::Finding::fails) {
-        println!("if the cost is wanted: cargo series bench --update, and say why in the commit");
+        outln!("if the cost is wanted: cargo series bench --update, and say why in the commit");
         return Outcome::Findings;
     }
-    println!(
+    outln!(
         "{} counts are within 2 % of the recorded ones",
         now.counts.len()
     );
@@ -376,7 +376,7 @@ fn show_profile(bench: &Bench<'_>, kernels: &[&str], what: &str, sizes: &[u32]) 
     for name in kernels {
         let kernel = bench.kernel(name, What::Instructions)?;
         let text = profile::profile(bench.ctx, bench.toolchain, name, &kernel, &wanted)?;
-        println!("{name}: {text}");
+        outln!("{name}: {text}");
     }
     Ok(Outcome::Clean)
 }
@@ -396,7 +396,7 @@ fn show_ratios(
     let first = (*first, bench.kernel(first, What::Time)?);
     let last = (*last, bench.kernel(last, What::Time)?);
     if accel::choose(bench.ctx, bench.toolchain, &last.1)? != Accel::Kvm {
-        println!(
+        outln!(
             "wall time: NOT RUN, no accelerator works here; what TCG takes says nothing of a CPU"
         );
         return Ok(Outcome::NotRun);
@@ -414,7 +414,7 @@ fn show_ratios(
             last: boot(&last)?,
         });
     }
-    print!("{}", wall::render(&pairs, (first.0, last.0), buffers));
+    out!("{}", wall::render(&pairs, (first.0, last.0), buffers));
     Ok(Outcome::Clean)
 }
 

@@ -209,7 +209,7 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
             args,
             Kept::Ignored,
         )?;
-        println!("{}", table::render(&[&run]));
+        outln!("{}", table::render(&[&run]));
         outcome = outcome.and(judge(&run));
     }
     Ok(outcome)
@@ -285,7 +285,7 @@ fn judge(run: &Run) -> Outcome {
     let wrong_skips = run.wrong_skips(|_| true);
     let excused = run.excused();
     for entry in troubles.iter().chain(&wrong_skips).chain(&excused) {
-        println!("{entry}");
+        outln!("{entry}");
     }
     let count = |wanted: Verdict| {
         run.cases()
@@ -294,12 +294,12 @@ fn judge(run: &Run) -> Outcome {
     };
     let failed = count(Verdict::Fail) + count(Verdict::CutOff) + troubles.len();
     let skipped = count(Verdict::Skip) + excused.len();
-    println!(
+    outln!(
         "{} passed, {failed} failed, {skipped} skipped",
         count(Verdict::Pass)
     );
     if failed > 0 {
-        println!("console: {}", run.ran.console_log.display());
+        outln!("console: {}", run.ran.console_log.display());
         Outcome::Findings
     } else if !wrong_skips.is_empty() {
         Outcome::NotRun

@@ -44,7 +44,7 @@ pub fn build(ctx: &Context, args: &ImageArgs) -> Result<Outcome> {
 
 pub fn image(ctx: &Context, args: &ImageArgs) -> Result<Outcome> {
     let (_, kernel) = selected(ctx, args)?;
-    println!("{}", kernel.image.display());
+    outln!("{}", kernel.image.display());
     Ok(Outcome::Clean)
 }
 

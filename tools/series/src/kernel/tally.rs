@@ -20,13 +20,13 @@ impl Tally {
             Kind::Skip => self.skipped += 1,
             Kind::Fail | Kind::NotRun => self.failed += 1,
         }
-        println!("{entry}");
+        outln!("{entry}");
         self.entries.push(entry);
     }
 
     /// One entry for many tests that were counted by somebody else.
     pub fn add_many(&mut self, entry: Entry, passed: usize, failed: usize) {
-        println!("{entry}");
+        outln!("{entry}");
         self.entries.push(entry);
         self.passed += passed;
         self.failed += failed;

@@ -83,18 +83,18 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     }
 
     if !args.full && args.lane.is_empty() {
-        println!(
+        outln!(
             "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and the tip in every lane, and the long fuzzing and races"
         );
     }
     if session.not_booted > 0 {
-        println!(
+        outln!(
             "{} guests were not booted again: the same kernels, tests and machines passed before; --again boots them",
             session.not_booted
         );
     }
     let tally = session.tally;
-    println!("{}", tally.sum());
+    outln!("{}", tally.sum());
     let outcome = outcome(&tally.entries);
     Report {
         base: ctx.config.base().0.to_owned(),
@@ -449,7 +449,7 @@ impl Session<'_> {
         let base = Source::base(&self.stack);
         let tip = Source::tip(&self.stack);
         let tests = if quick {
-            println!(
+            outln!(
                 "--quick leaves out the base, and the kernel's own selftests, which are compared with it"
             );
             self.ctx.config.kernel.absolute()
@@ -479,7 +479,7 @@ impl Session<'_> {
             }
             runs.extend(self.boot_built(kernel, &name, &tip, &tests, &boot_args()));
         }
-        println!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
+        outln!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
         let before_all = self.tally.failed;
         for run in &runs {
             let before = self.tally.failed;

@@ -151,7 +151,7 @@ impl Session<'_> {
             let before = self.tally.failed;
             let base = self.bases.remove(beside);
             let columns: Vec<&Run> = base.iter().chain([&run]).collect();
-            println!("\n{}", table::render(&columns));
+            outln!("\n{}", table::render(&columns));
             self.require_all(&run);
             self.require_same(base.as_ref(), &run, &tests);
             for left_out in left_out(&name, &self.ctx.config.kernel, lane) {

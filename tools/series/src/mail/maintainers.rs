@@ -35,9 +35,9 @@ pub fn print(ctx: &Context, base: &Base, part: &PartFiles) -> Result<()> {
     ]);
     let output = run::capture(&mut command)?;
     let said = run::succeed(&command, output)?;
-    println!("  MAINTAINERS names, for To: and Cc: of {}:", part.dir);
+    outln!("  MAINTAINERS names, for To: and Cc: of {}:", part.dir);
     for line in String::from_utf8_lossy(&said).lines() {
-        println!("    {line}");
+        outln!("    {line}");
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub fn mail(ctx: &Context, args: &MailArgs) -> Result<Outcome> {
             fs::write(&mbox, text).at(&mbox)?;
         }
         prove(ctx, args, &stack, &parts, i, &mbox)?;
-        println!("{}", mbox.display());
+        outln!("{}", mbox.display());
         if !args.verify {
             maintainers::print(ctx, &stack.base, &parts[i])?;
         }
@@ -168,7 +168,7 @@ fn b4_branches(
             step.done();
         }
         branch::place(&git, &name, &branch.make(&git)?)?;
-        println!("{name}");
+        outln!("{name}");
     }
     progress::note("git checkout BRANCH in the worktree of apply, then b4 prep --show-info");
     Ok(Outcome::Clean)

@@ -9,7 +9,6 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -264,30 +263,19 @@ pub fn report(ctx: &Context, args: &ReportArgs) -> Result<Outcome> {
         Some(file) => Report::read(file)?,
         None => Report::read(&path(ctx)?)?,
     };
-    show(&match args.form {
+    let text = match args.form {
         Form::Text => text::render(&report),
         Form::Md => markdown::render(&report),
         Form::Junit => junit::render(&report),
         Form::Html => html::render(&report),
         Form::Kcidb => kcidb::render(&report, &args.origin),
-    })?;
+    };
+    out!("{text}");
     Ok(if report.entries.iter().any(Entry::failed) {
         Outcome::Findings
     } else {
         Outcome::Clean
     })
-}
-
-/// Prints it all; a reader who has seen enough is no error.
-fn show(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::environment("standard output", e))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
