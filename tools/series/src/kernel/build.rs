@@ -101,18 +101,45 @@ pub fn objects(
     driver: Driver,
     lane: &Lane,
 ) -> Result<BTreeSet<String>> {
-    let key = key(toolchain, source, driver, lane);
-    let kept = ctx.cache.dir("objects")?.join(key);
-    if let Ok(text) = fs::read_to_string(&kept) {
-        return Ok(text.lines().map(str::to_owned).collect());
-    }
-    let _lock = ctx.cache.lock("build")?;
     // The folder cannot be built without Rust.
     let touched: Vec<&str> = TOUCHED
         .into_iter()
         .filter(|folder| driver == Driver::Rust || *folder != "rust/")
         .collect();
-    let built = run_make(ctx, toolchain, source, driver, lane, &touched)?;
+    let key = key(toolchain, source, driver, lane);
+    compile(ctx, toolchain, source, driver, lane, &touched, &key)
+}
+
+/// The warnings of these objects, built now unless that was done before.
+pub fn some(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    source: &Source,
+    driver: Driver,
+    lane: &Lane,
+    objects: &[String],
+) -> Result<BTreeSet<String>> {
+    let targets: Vec<&str> = objects.iter().map(String::as_str).collect();
+    let key = key(toolchain, source, driver, lane);
+    let key = short_hash(format!("{key} {}", objects.join(" ")).as_bytes());
+    compile(ctx, toolchain, source, driver, lane, &targets, &key)
+}
+
+fn compile(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    source: &Source,
+    driver: Driver,
+    lane: &Lane,
+    targets: &[&str],
+    key: &str,
+) -> Result<BTreeSet<String>> {
+    let kept = ctx.cache.dir("objects")?.join(key);
+    if let Ok(text) = fs::read_to_string(&kept) {
+        return Ok(text.lines().map(str::to_owned).collect());
+    }
+    let _lock = ctx.cache.lock("build")?;
+    let built = run_make(ctx, toolchain, source, driver, lane, targets)?;
     let found = built.warnings()?;
     let lines: String = found.iter().map(|w| format!("{w}\n")).collect();
     crate::cache::write_whole(&kept, lines.as_bytes())?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The tip in the lanes of `series.toml`, each beside a base that was built in the same way.
+//! The tip in the lanes of `series.toml`. What its tools complain about there is held against the base, and so are its
+//! tests where it is booted.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -61,8 +62,9 @@ impl Session<'_> {
                 return Ok(());
             }
         };
-        // Before the tip: it is compared, and what was not built after the base is built from nothing.
-        let base = lane.base.is_none().then(|| self.base(lane, &toolchain));
+        // What is booted is compared with a base that is. It is built first: the tip goes on from its objects.
+        let booted = lane.boots && lane.base.is_none();
+        let base = booted.then(|| self.base(lane, &toolchain));
         let mut tips = Vec::new();
         for &driver in &lane.drivers {
             let name = tip_name(lane, driver);
@@ -78,7 +80,11 @@ impl Session<'_> {
                     warnings::none_new(&name, &base.warnings, &built.warnings)
                 }
                 // That the base was not built was said and counted.
-                (Ok(_), _) => Ok(()),
+                (Ok(_), Some(None)) => Ok(()),
+                (Ok(_), None) if lane.base.is_some() => Ok(()),
+                (Ok(built), None) => self
+                    .known(lane, &toolchain, &built.warnings)
+                    .and_then(|known| warnings::none_new(&name, &known, &built.warnings)),
             };
             let entry = Entry::of(&judged, &name, BUILD, what_is_built(lane));
             self.tally.add(entry.taking(start.elapsed()));
@@ -114,6 +120,27 @@ impl Session<'_> {
         let entry = Entry::of(&built, &name, BUILD, what_is_built(lane));
         self.tally.add(entry.taking(start.elapsed()));
         built.ok()
+    }
+
+    /// What the tools complain about at the base too, in the files that `found` is about.
+    fn known(
+        &self,
+        lane: &Lane,
+        toolchain: &Toolchain,
+        found: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>> {
+        if found.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let base = Source::base(&self.stack);
+        let driver = lane.base_driver();
+        if let Some(files) = warnings::objects(found)
+            && let Ok(known) = build::some(self.ctx, toolchain, &base, driver, lane, &files)
+        {
+            return Ok(known);
+        }
+        // What was complained about is no file that can be compiled by itself.
+        Ok(build(self.ctx, toolchain, &base, driver, lane)?.warnings)
     }
 
     fn boot_lane(

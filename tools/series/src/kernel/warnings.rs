@@ -41,6 +41,16 @@ pub fn none_new(place: &str, base: &BTreeSet<String>, here: &BTreeSet<String>) -
     Err(Error::finding(place, "new warnings").detail(new.join("\n")))
 }
 
+/// The objects of the files that are complained about, if each complaint is about a file in C.
+pub fn objects(warnings: &BTreeSet<String>) -> Option<Vec<String>> {
+    let object = |warning: &String| {
+        let (file, _) = warning.split_once(": ")?;
+        Some(format!("{}.o", file.strip_suffix(".c")?))
+    };
+    let objects: Option<BTreeSet<String>> = warnings.iter().map(object).collect();
+    Some(objects?.into_iter().collect())
+}
+
 /// The place in front of the word that says what kind of line this is, and what is behind it.
 fn split(line: &str) -> Option<(&str, &str)> {
     if let Some((_, text)) = line
@@ -88,6 +98,19 @@ mod tests {
 
     fn found(log: &str) -> Vec<String> {
         find(log).into_iter().collect()
+    }
+
+    #[test]
+    fn files_in_c_can_be_compiled_by_themselves() {
+        let set = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect();
+        let in_c = set(&["lib/a.c: text: more", "lib/a.c: other", "ipc/sem.c: x"]);
+        assert_eq!(
+            objects(&in_c).unwrap(),
+            ["ipc/sem.o".to_owned(), "lib/a.o".to_owned()]
+        );
+        for other in ["mm/internal.h: x", "rust/kernel/lib.rs: x", ": modpost"] {
+            assert_eq!(objects(&set(&["lib/a.c: x", other])), None, "{other}");
+        }
     }
 
     #[test]
