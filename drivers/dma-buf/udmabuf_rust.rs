@@ -283,10 +283,10 @@ impl VmOps for Udmabuf {
         let vma = vmf.vma();
         let table = vmf.table_range();
         let first = vma.pgoff() + (table.start - vma.start()) / PAGE_SIZE;
-        let pages = self.pages.pages_from(first);
+        let pages = first..first + table.len() / PAGE_SIZE;
 
         self.pages.get(vmf.pgoff()).ok_or(FaultError::Sigbus)?;
-        vmf.insert_pages(table.start, pages.take(table.len() / PAGE_SIZE))
+        vmf.insert_pages(table.start, &self.pages, pages)
     }
 
     fn huge_fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {

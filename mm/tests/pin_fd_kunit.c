@@ -1053,7 +1053,10 @@ static void expect_zeroes(struct kunit *test, const struct pinned_range *range)
 	}
 }
 
-/* Holes are filled with zeroes, and stay clean until somebody says otherwise. */
+/*
+ * Holes are filled with zeroes, and dirty from the beginning if they are pinned
+ * for writing. A clean page stays clean until somebody says otherwise.
+ */
 static void pin_fd_shmem_dirty(struct kunit *test)
 {
 	struct file *file = shmem_create(test, SHMEM_PAGES * PAGE_SIZE);
@@ -1071,7 +1074,8 @@ static void pin_fd_shmem_dirty(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
 		KUNIT_EXPECT_TRUE(test, folio_maybe_dma_pinned(folio));
 		KUNIT_EXPECT_FALSE(test, folio_test_locked(folio));
-		KUNIT_EXPECT_FALSE(test, folio_test_dirty(folio));
+		KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
+		folio_clear_dirty(folio);
 		folio_get(folio);
 	}
 

@@ -170,6 +170,10 @@ enum Area {
     ReadOnly,
     /// Nothing: no page can be inserted.
     Plain,
+    /// It is asked to show a page behind its end.
+    Beyond,
+    /// It is asked to show a block of pages where a page is missing.
+    Block,
 }
 
 /// A buffer that can be mapped into a process.
@@ -198,9 +202,19 @@ impl Exporter for Shown {
 #[vtable]
 impl VmOps for Shown {
     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
-        let page = self.pages.get(vmf.pgoff()).ok_or(FaultError::Sigbus)?;
+        let page = vmf.pgoff();
+        let address = match self.area {
+            Area::Beyond => vmf.vma().end(),
+            _ => vmf.address(),
+        };
 
-        vmf.insert_pages(vmf.address(), [page])
+        if self.area == Area::Block {
+            let block = self.pages.block(page, 0).ok_or(FaultError::Oom)?;
+
+            return vmf.insert_block(block);
+        }
+        self.pages.get(page).ok_or(FaultError::Sigbus)?;
+        vmf.insert_pages(address, &self.pages, page..page + 1)
     }
 }
 
@@ -339,7 +353,8 @@ mod kunit {
         })?;
 
         // Each page has got what was written to its place.
-        for (i, page) in pages.pages_from(0).enumerate() {
+        for i in 0..NR_PAGES {
+            let page = pages.get(i).ok_or(EINVAL)?;
             let page = NonNull::new(page.as_ptr()).ok_or(EINVAL)?;
             // SAFETY: The page stays pinned for as long as `pages` exists. It belongs to no other
             // file, and the file has no large folios.
@@ -440,6 +455,15 @@ mod kunit {
             assert_eq!(private, Err(EINVAL));
         }
         assert!(!can_be_read(write, Area::Plain, writable, MAP_PRIVATE)?);
+        Ok(())
+    }
+
+    #[test]
+    fn pages_are_only_mapped_where_they_belong() -> Result {
+        let write = PinFlag::Write.into();
+
+        assert!(!can_be_read(write, Area::Beyond, PROT_READ, MAP_SHARED)?);
+        assert!(!can_be_read(write, Area::Block, PROT_READ, MAP_SHARED)?);
         Ok(())
     }
 

@@ -130,18 +130,26 @@ impl RangeList {
         self.ranges.reserve(additional, flags)
     }
 
-    /// Appends a range, which there has to be room for.
+    /// Appends ranges, which there has to be room for: all of them, or none if this fails.
     #[inline]
-    fn push(&mut self, range: Range) -> Result {
-        let nr_pages = self.nr_pages + range.nr_pages();
+    fn append(&mut self, ranges: impl IntoIterator<Item = Option<Range>>) -> Result {
+        let mut slots = self.ranges.spare_capacity_mut().iter_mut();
+        let (mut nr_ranges, mut nr_pages) = (0, self.nr_pages);
 
+        for range in ranges {
+            let range = range.ok_or(EOVERFLOW)?;
+
+            slots.next().ok_or(ENOMEM)?.write(range);
+            nr_ranges += 1;
+            nr_pages += range.nr_pages();
+        }
         if nr_pages > usize::MAX >> PAGE_SHIFT {
             return Err(EOVERFLOW);
         }
-        self.ranges
-            .push_within_capacity(range)
-            .map_err(|_| ENOMEM)?;
-        // INVARIANT: `range` was added, its pages are accounted for.
+
+        // SAFETY: As many slots were there, and have been initialized.
+        unsafe { self.ranges.inc_len(nr_ranges) };
+        // INVARIANT: The pages of the new ranges are accounted for.
         self.nr_pages = nr_pages;
         Ok(())
     }
@@ -163,7 +171,7 @@ impl RangeList {
         self.starts.truncate(len.div_ceil(Self::CHUNK));
     }
 
-    /// Makes all ranges findable; to be called after [`RangeList::push`].
+    /// Makes all ranges findable; to be called after [`RangeList::append`].
     fn index(&mut self, flags: Flags) -> Result<(), AllocError> {
         if self.is_dense() {
             return Ok(());
@@ -223,6 +231,35 @@ impl RangeList {
         });
 
         Pfns { range, ranges }
+    }
+
+    /// Writes what `f` makes of the page frame numbers of `pages` to `slots`: as many as there are,
+    /// and as there is room for. Returns how many that are.
+    #[inline]
+    fn fill<T>(
+        &self,
+        pages: ops::Range<usize>,
+        slots: &mut [MaybeUninit<T>],
+        f: impl Fn(usize) -> T,
+    ) -> usize {
+        let nr = self.nr_pages.min(pages.end).saturating_sub(pages.start);
+        let nr = nr.min(slots.len());
+        let slots = slots.get_mut(..nr).unwrap_or_default();
+
+        // Lists of small pages are mostly just arrays.
+        if self.is_dense() {
+            let ranges = self.ranges.get(pages.start..).unwrap_or_default();
+
+            for (slot, range) in slots.iter_mut().zip(ranges) {
+                slot.write(f(range.pfn()));
+            }
+        } else {
+            for (slot, pfn) in slots.iter_mut().zip(self.pfns_from(pages.start)) {
+                slot.write(f(pfn));
+            }
+        }
+        // By the type invariants, there are as many pages in the ranges as `nr_pages` says.
+        nr
     }
 
     /// Returns the runs of physically contiguous pages, each at most `max_pages` long.
@@ -570,28 +607,24 @@ impl PinnedRanges {
 
     /// Takes over the pins of `batch`, the first ranges of `len` bytes.
     fn append(&mut self, batch: &[bindings::pinned_range], len: usize, flags: Flags) -> Result {
-        let mut rest = batch.iter();
-        let mut res = self.make_room(batch, len, flags).map_err(Error::from);
-
-        while res.is_ok() {
-            let Some(raw) = rest.as_slice().first() else {
-                return Ok(());
-            };
+        let ranges = batch.iter().map(|raw| {
             // SAFETY: `raw` owns a pin on the folio, so it is valid.
             let pfn = unsafe { bindings::folio_pfn(raw.folio) } + (raw.offset >> PAGE_SHIFT);
 
-            res = Range::new(pfn, raw.len >> PAGE_SHIFT)
-                .ok_or(EOVERFLOW)
-                .and_then(|range| self.list.push(range));
-            if res.is_ok() {
-                // INVARIANT: `raw` owned a pin, which belongs to the last range of the list now.
-                rest.next();
-            }
-        }
+            Range::new(pfn, raw.len >> PAGE_SHIFT)
+        });
 
-        let rest = rest.as_slice();
-        // SAFETY: `rest` are ranges that own their pins, which the list has not taken over.
-        unsafe { bindings::unpin_user_ranges(rest.as_ptr(), rest.len() as c_uint, false) };
+        // INVARIANT: Each entry of `batch` owns a pin, which belongs to its range in the list, or
+        // is given back below.
+        let res = self
+            .make_room(batch, len, flags)
+            .map_err(Error::from)
+            .and_then(|()| self.list.append(ranges));
+
+        if res.is_err() {
+            // SAFETY: `batch` are ranges that own their pins: the list has taken over none.
+            unsafe { bindings::unpin_user_ranges(batch.as_ptr(), batch.len() as c_uint, false) };
+        }
         res
     }
 
@@ -678,26 +711,40 @@ impl PinnedRanges {
         self.list.nr_pages << PAGE_SHIFT
     }
 
+    /// Returns the page with this page frame number, which has to be in the list.
+    #[inline]
+    fn page(&self, pfn: usize) -> PinnedPage<'_> {
+        // INVARIANT: By the type invariants, the pages of the list are kept pinned as `flags` says,
+        // and they are not unpinned while `self` is borrowed.
+        PinnedPage {
+            pfn,
+            writable: self.is_writable(),
+            _pages: PhantomData,
+        }
+    }
+
     /// Returns a page, the first one being number 0.
     ///
     /// This takes a constant number of steps if all folios are small, and a number logarithmic in
     /// the number of ranges otherwise.
     #[inline]
     pub fn get(&self, page: usize) -> Option<PinnedPage<'_>> {
-        self.pages_from(page).next()
+        let pfn = self.list.pfns_from(page).next()?;
+
+        Some(self.page(pfn))
     }
 
-    /// Returns all pages from the given one on.
-    pub fn pages_from(&self, page: usize) -> impl Iterator<Item = PinnedPage<'_>> {
-        let writable = self.is_writable();
-
-        // INVARIANT: By the type invariants, the pages of the list are kept pinned as `flags` says,
-        // and they are not unpinned while `self` is borrowed.
-        self.list.pfns_from(page).map(move |pfn| PinnedPage {
-            pfn,
-            writable,
-            _pages: PhantomData,
-        })
+    /// Writes what `f` makes of the given pages to `slots`: as many as there are, and as there is
+    /// room for.
+    ///
+    /// Returns the number of slots that are initialized now, the first ones.
+    pub fn fill<'a, T>(
+        &'a self,
+        pages: ops::Range<usize>,
+        slots: &mut [MaybeUninit<T>],
+        f: impl Fn(PinnedPage<'a>) -> T,
+    ) -> usize {
+        self.list.fill(pages, slots, |pfn| f(self.page(pfn)))
     }
 
     /// Returns the `2^order` pages from the given one on, if they belong to one folio and are
@@ -715,13 +762,9 @@ impl PinnedRanges {
             return None;
         }
         // INVARIANT: The range has as many pages from `pfn` on, which was found to be aligned. They
-        // are kept pinned as those of `pages_from()`.
+        // are kept pinned as the first one.
         Some(PinnedBlock {
-            first: PinnedPage {
-                pfn,
-                writable: self.is_writable(),
-                _pages: PhantomData,
-            },
+            first: self.page(pfn),
             order,
         })
     }
@@ -747,10 +790,8 @@ mod tests {
         let mut list = RangeList::new();
 
         for (pfn, nr_pages) in ranges {
-            let range = Range::new(*pfn, *nr_pages).ok_or(EOVERFLOW)?;
-
             list.reserve(1, GFP_KERNEL)?;
-            list.push(range)?;
+            list.append([Range::new(*pfn, *nr_pages)])?;
         }
         list.index(GFP_KERNEL)?;
         Ok(list)
@@ -782,7 +823,7 @@ mod tests {
         let mut list = RangeList::new();
         for pfn in 0..1000 {
             list.reserve(1, GFP_KERNEL)?;
-            list.push(Range::new(2 * pfn, 1).ok_or(EINVAL)?)?;
+            list.append([Range::new(2 * pfn, 1)])?;
         }
         list.index(GFP_KERNEL)?;
 
@@ -804,7 +845,7 @@ mod tests {
             let (first, nr_pages) = (i * 1000, i % 7 + 1);
 
             list.reserve(1, GFP_KERNEL)?;
-            list.push(Range::new(first, nr_pages).ok_or(EINVAL)?)?;
+            list.append([Range::new(first, nr_pages)])?;
             for pfn in first..first + nr_pages {
                 expected.push(pfn, GFP_KERNEL)?;
             }
@@ -831,7 +872,7 @@ mod tests {
 
         for i in 0..300 {
             list.reserve(1, GFP_KERNEL)?;
-            list.push(Range::new(100 * i, 3).ok_or(EINVAL)?)?;
+            list.append([Range::new(100 * i, 3)])?;
         }
         list.index(GFP_KERNEL)?;
         assert_eq!(pfn(&list, 2 + 3 * 299), Some(29900));
@@ -841,7 +882,7 @@ mod tests {
         assert_eq!(list.starts.len(), 1);
 
         list.reserve(1, GFP_KERNEL)?;
-        list.push(Range::new(7, 1).ok_or(EINVAL)?)?;
+        list.append([Range::new(7, 1)])?;
         list.index(GFP_KERNEL)?;
         assert!(list.pfns_from(0).eq([10, 20, 0, 1, 2, 7]));
 

@@ -7,7 +7,10 @@
 use crate::{
     alloc::Flags,
     bindings,
-    mm::pin::PinnedRanges,
+    mm::pin::{
+        PinnedPage,
+        PinnedRanges, //
+    },
     prelude::*,
     sync::Arc, //
 };
@@ -60,9 +63,13 @@ impl PinnedVmap {
         }
 
         let mut array = KVVec::with_capacity(pages.nr_pages(), flags)?;
-        for page in pages.pages_from(0) {
-            array.push(page.as_ptr(), flags)?;
-        }
+        let nr = pages.fill(
+            0..pages.nr_pages(),
+            array.spare_capacity_mut(),
+            PinnedPage::as_ptr,
+        );
+        // SAFETY: `fill()` has initialized the first `nr` entries.
+        unsafe { array.inc_len(nr) };
 
         // SAFETY: `array` holds the `count` pages of `pages`. They are not accessed after this
         // call, but the memory that they stand for stays pinned until it is unmapped.

@@ -18,13 +18,15 @@ use crate::{
     error::VTABLE_DEFAULT_ERROR,
     mm::pin::{
         PinnedBlock,
-        PinnedPage, //
+        PinnedPage,
+        PinnedRanges, //
     },
     page::PAGE_SIZE,
     prelude::*, //
 };
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     ops::Range,
     ptr, //
 };
@@ -76,10 +78,9 @@ pub trait VmOps: Sync + Sized + 'static {
     /// impl VmOps for Data {
     ///     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
     ///         let pages = self.pages.lock();
-    ///         let page = pages.get(vmf.pgoff()).ok_or(FaultError::Sigbus)?;
     ///
     ///         // Error: `pages` does not live long enough.
-    ///         vmf.insert_pages(vmf.address(), [page])
+    ///         vmf.insert_pages(vmf.address(), &pages, vmf.pgoff()..vmf.pgoff() + 1)
     ///     }
     /// }
     /// ```
@@ -87,10 +88,10 @@ pub trait VmOps: Sync + Sized + 'static {
     /// Nor does a page of some other lifetime, as `'vma` can be made neither longer nor shorter:
     ///
     /// ```ignore,compile_fail,E0621
-    /// # use kernel::mm::{pin::PinnedPage, virt::ops::{FaultError, VmFault}};
-    /// fn insert<'a>(vmf: &VmFault<'a>, page: PinnedPage<'_>) -> Result<(), FaultError> {
-    ///     // Error: the page must live for `'a`.
-    ///     vmf.insert_pages(vmf.address(), [page])
+    /// # use kernel::mm::{pin::PinnedRanges, virt::ops::{FaultError, VmFault}};
+    /// fn insert<'a>(vmf: &VmFault<'a>, pages: &PinnedRanges) -> Result<(), FaultError> {
+    ///     // Error: the pages must live for `'a`.
+    ///     vmf.insert_pages(vmf.address(), pages, 0..1)
     /// }
     /// ```
     ///
@@ -194,59 +195,54 @@ impl<'vma> VmFault<'vma> {
             && (writable || vma.flags() & (flags::WRITE | flags::MAYWRITE) == 0)
     }
 
-    /// Maps pages from `address` on, which is aligned to a page but need not be the address of the
-    /// fault.
+    /// Maps the pages of `pages` in `range`, as far as they exist, from `address` on. That is
+    /// aligned to a page, but need not be the address of the fault.
     ///
     /// To be called by [`VmOps::fault`]. Does nothing where something is mapped already. Fails with
-    /// [`FaultError::Sigbus`] for a range that reaches beyond [`VmFault::table_range`], for an area
-    /// that is not `VM_PFNMAP`, and for one that is or may become writable if a page was not pinned
-    /// with [`PinFlag::Write`]. The pages in front may have been mapped when this fails. In
+    /// [`FaultError::Sigbus`] for pages that reach beyond [`VmFault::table_range`], for an area
+    /// that is not `VM_PFNMAP`, and for one that is or may become writable if the pages were not
+    /// pinned with [`PinFlag::Write`]. The pages in front may have been mapped when this fails. In
     /// [`VmOps::huge_fault`], it fails with [`FaultError::Fallback`].
     ///
     /// [`PinFlag::Write`]: crate::mm::pin::PinFlag::Write
     pub fn insert_pages(
         &self,
         mut address: usize,
-        pages: impl IntoIterator<Item = PinnedPage<'vma>>,
+        pages: &'vma PinnedRanges,
+        mut range: Range<usize>,
     ) -> Result<(), FaultError> {
-        let mut pages = pages.into_iter();
-        let (read_only, writable) = (self.may_insert(false), self.may_insert(true));
-        let mut pfns = [0; 64];
+        let mut pfns = [const { MaybeUninit::uninit() }; 64];
 
         if self.order != 0 {
             return Err(FaultError::Fallback);
         }
+        if !self.may_insert(pages.is_writable()) {
+            return Err(FaultError::Sigbus);
+        }
 
         loop {
-            let mut nr = 0;
-
-            for (pfn, page) in pfns.iter_mut().zip(&mut pages) {
-                if !(read_only || writable && page.is_writable()) {
-                    return Err(FaultError::Sigbus);
-                }
-                *pfn = page.pfn();
-                nr += 1;
-            }
+            let nr = pages.fill(range.clone(), &mut pfns, PinnedPage::pfn);
             if nr == 0 {
                 return Ok(());
             }
 
             // SAFETY: By the type invariants, `vmf` is valid, its virtual memory area is locked,
             // and `vmf->pmd` is valid, as the order is 0. The area has only `VM_PFNMAP` of the two
-            // flags, and is no COW mapping. By the type invariants of `PinnedPage`, the first `nr`
-            // entries are pages that are kept pinned for `'vma`, so for longer than they are
-            // mapped.
+            // flags, and is no COW mapping. `fill()` has initialized the first `nr` entries. By the
+            // type invariants of `PinnedPage`, they are pages that are kept pinned for `'vma`, so
+            // for longer than they are mapped.
             let ret = unsafe {
                 bindings::vmf_insert_pfns(
                     self.vmf,
                     address,
-                    pfns.as_ptr(),
+                    pfns.as_ptr().cast(),
                     // CAST: There are at most as many as `pfns` has.
                     nr as c_uint,
                 )
             };
             Self::inserted(ret)?;
             address = address.wrapping_add(nr * PAGE_SIZE);
+            range.start += nr;
         }
     }
 
