@@ -285,7 +285,6 @@ impl VmOps for Udmabuf {
         let first = vma.pgoff() + (table.start - vma.start()) / PAGE_SIZE;
         let pages = first..first + table.len() / PAGE_SIZE;
 
-        self.pages.get(vmf.pgoff()).ok_or(FaultError::Sigbus)?;
         vmf.insert_pages(table.start, &self.pages, pages)
     }
 

@@ -43,7 +43,7 @@ enum pin_fd_op_flags {
  *             unlocked, uptodate and naturally aligned in the file. Fill a
  *             hole unless %PIN_FD_NOALLOC is set, as a page fault would, but
  *             never past the end of the file, and never with the zero page.
- *             May sleep.
+ *             It may be marked dirty under %PIN_FD_WRITE. May sleep.
  *
  *             Errors: -ENOENT for a hole under %PIN_FD_NOALLOC, -EAGAIN or
  *             -EEXIST if it is worth another try, -EINVAL past the end;

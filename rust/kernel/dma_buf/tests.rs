@@ -170,8 +170,10 @@ enum Area {
     ReadOnly,
     /// Nothing: no page can be inserted.
     Plain,
-    /// It is asked to show a page behind its end.
+    /// It is asked to show a page behind its end too.
     Beyond,
+    /// It is asked to show no page at all.
+    Nowhere,
     /// It is asked to show a block of pages where a page is missing.
     Block,
 }
@@ -202,10 +204,11 @@ impl Exporter for Shown {
 #[vtable]
 impl VmOps for Shown {
     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
-        let page = vmf.pgoff();
-        let address = match self.area {
-            Area::Beyond => vmf.vma().end(),
-            _ => vmf.address(),
+        let (page, address) = (vmf.pgoff(), vmf.address());
+        let range = match self.area {
+            Area::Beyond => page..page + 2,
+            Area::Nowhere => page..page,
+            _ => page..page + 1,
         };
 
         if self.area == Area::Block {
@@ -213,8 +216,7 @@ impl VmOps for Shown {
 
             return vmf.insert_block(block);
         }
-        self.pages.get(page).ok_or(FaultError::Sigbus)?;
-        vmf.insert_pages(address, &self.pages, page..page + 1)
+        vmf.insert_pages(address, &self.pages, range)
     }
 }
 
@@ -235,8 +237,8 @@ fn marked_file(mark: u8) -> Result<ShmemFile> {
 fn can_be_read(flags: PinFlags, area: Area, prot: usize, map: usize) -> Result<bool> {
     let file = marked_file(42)?;
     let mut pages = PinnedRanges::new(flags);
-    pages.pin(file.file(), 0, 2 * PAGE_SIZE, GFP_KERNEL)?;
-    let buf = export(2 * PAGE_SIZE, Ok(Shown { pages, area }))?;
+    pages.pin(file.file(), 0, 3 * PAGE_SIZE, GFP_KERNEL)?;
+    let buf = export(3 * PAGE_SIZE, Ok(Shown { pages, area }))?;
 
     // SAFETY: A test is a thread of the kernel that runs nothing else, and has no address space.
     // The one that it gets here goes when it ends.
@@ -463,6 +465,7 @@ mod kunit {
         let write = PinFlag::Write.into();
 
         assert!(!can_be_read(write, Area::Beyond, PROT_READ, MAP_SHARED)?);
+        assert!(!can_be_read(write, Area::Nowhere, PROT_READ, MAP_SHARED)?);
         assert!(!can_be_read(write, Area::Block, PROT_READ, MAP_SHARED)?);
         Ok(())
     }

@@ -141,7 +141,7 @@ impl RangeList {
 
             slots.next().ok_or(ENOMEM)?.write(range);
             nr_ranges += 1;
-            nr_pages += range.nr_pages();
+            nr_pages = nr_pages.saturating_add(range.nr_pages());
         }
         if nr_pages > usize::MAX >> PAGE_SHIFT {
             return Err(EOVERFLOW);
@@ -208,9 +208,10 @@ impl RangeList {
             return Some((page, 0));
         }
 
+        // Without an index, all ranges are searched.
         let chunk = self.starts.partition_point(|start| *start <= page);
-        let chunk = chunk.checked_sub(1)?;
-        let mut offset = page - self.starts.get(chunk)?;
+        let chunk = chunk.saturating_sub(1);
+        let mut offset = page - self.starts.get(chunk).unwrap_or(&0);
 
         for (i, range) in self.ranges.iter().enumerate().skip(chunk * Self::CHUNK) {
             if offset < range.nr_pages() {
@@ -234,32 +235,34 @@ impl RangeList {
     }
 
     /// Writes what `f` makes of the page frame numbers of `pages` to `slots`: as many as there are,
-    /// and as there is room for. Returns how many that are.
+    /// and as there is room for. Returns what was written.
     #[inline]
-    fn fill<T>(
+    fn fill<'s, T>(
         &self,
         pages: ops::Range<usize>,
-        slots: &mut [MaybeUninit<T>],
+        slots: &'s mut [MaybeUninit<T>],
         f: impl Fn(usize) -> T,
-    ) -> usize {
-        let nr = self.nr_pages.min(pages.end).saturating_sub(pages.start);
-        let nr = nr.min(slots.len());
+    ) -> &'s mut [T] {
+        let nr = slots.len().min(pages.len());
         let slots = slots.get_mut(..nr).unwrap_or_default();
+        let mut nr = 0;
 
         // Lists of small pages are mostly just arrays.
         if self.is_dense() {
             let ranges = self.ranges.get(pages.start..).unwrap_or_default();
 
+            nr = slots.len().min(ranges.len());
             for (slot, range) in slots.iter_mut().zip(ranges) {
                 slot.write(f(range.pfn()));
             }
         } else {
             for (slot, pfn) in slots.iter_mut().zip(self.pfns_from(pages.start)) {
                 slot.write(f(pfn));
+                nr += 1;
             }
         }
-        // By the type invariants, there are as many pages in the ranges as `nr_pages` says.
-        nr
+        // SAFETY: The first `nr` slots have been written, and are borrowed mutably.
+        unsafe { slice::from_raw_parts_mut(slots.as_mut_ptr().cast(), nr) }
     }
 
     /// Returns the runs of physically contiguous pages, each at most `max_pages` long.
@@ -458,8 +461,8 @@ impl<'a> PinnedBlock<'a> {
 ///
 /// # Invariants
 ///
-/// Each range of `list` owns one pin on the folio that holds its pages, all of which belong to
-/// that folio.
+/// Each range of `list` owns one pin, taken as `flags` says, on the folio that holds its pages, all
+/// of which belong to that folio.
 ///
 /// # Examples
 ///
@@ -525,7 +528,9 @@ impl PinnedRanges {
     /// reach beyond the page that holds the end of the file. Holes are filled. Memory for the list
     /// is allocated with `flags`.
     ///
-    /// On error, the list is as it was before. See [`pin_user_pages_fd()`] for the errors.
+    /// On error, the list is as it was before. See [`pin_user_pages_fd()`] for the errors. Besides,
+    /// fails with [`ENOMEM`] if there is no memory for the list, and with [`EOVERFLOW`] if all its
+    /// pages have more bytes than a `usize` can count, or one has a number of more than 44 bits.
     ///
     /// Takes the inode lock of `file` and may sleep; a fatal signal interrupts it.
     ///
@@ -555,8 +560,8 @@ impl PinnedRanges {
         let mut many = KVec::new();
 
         // Asking C less often pays only if there is a lot to ask for.
-        let batch = if len >> PAGE_SHIFT > 8 * Self::LARGE_BATCH {
-            many.reserve(Self::LARGE_BATCH, flags)?;
+        let large = len >> PAGE_SHIFT > 8 * Self::LARGE_BATCH;
+        let batch = if large && many.reserve(Self::LARGE_BATCH, flags).is_ok() {
             many.spare_capacity_mut()
         } else {
             &mut few[..]
@@ -592,7 +597,8 @@ impl PinnedRanges {
             // CAST: `usize` has at least 32 bits on all supported architectures.
             let pieces: &[bindings::pinned_range] =
                 unsafe { slice::from_raw_parts(batch.as_ptr().cast(), nr as usize) };
-            self.append(pieces, len, flags)?;
+            // SAFETY: C has just returned them, with a pin for each.
+            unsafe { self.take_over(pieces, len, flags) }?;
 
             len = len.saturating_sub(pinned);
             if len == 0 {
@@ -605,8 +611,18 @@ impl PinnedRanges {
         }
     }
 
-    /// Takes over the pins of `batch`, the first ranges of `len` bytes.
-    fn append(&mut self, batch: &[bindings::pinned_range], len: usize, flags: Flags) -> Result {
+    /// Takes over the pins of `batch`, the first ranges of `len` bytes. If it fails, they are given
+    /// back.
+    ///
+    /// # Safety
+    ///
+    /// Each entry must own a pin that `pin_user_pages_fd()` took as `self.flags` says.
+    unsafe fn take_over(
+        &mut self,
+        batch: &[bindings::pinned_range],
+        len: usize,
+        flags: Flags,
+    ) -> Result {
         let ranges = batch.iter().map(|raw| {
             // SAFETY: `raw` owns a pin on the folio, so it is valid.
             let pfn = unsafe { bindings::folio_pfn(raw.folio) } + (raw.offset >> PAGE_SHIFT);
@@ -614,16 +630,19 @@ impl PinnedRanges {
             Range::new(pfn, raw.len >> PAGE_SHIFT)
         });
 
-        // INVARIANT: Each entry of `batch` owns a pin, which belongs to its range in the list, or
-        // is given back below.
+        // INVARIANT: Each entry of `batch` owns a pin as required of this function, which belongs
+        // to its range in the list, or is given back below.
         let res = self
             .make_room(batch, len, flags)
             .map_err(Error::from)
             .and_then(|()| self.list.append(ranges));
 
         if res.is_err() {
+            // CAST: There are as many as C was asked for as a `c_uint`, at most.
+            let nr = batch.len() as c_uint;
+
             // SAFETY: `batch` are ranges that own their pins: the list has taken over none.
-            unsafe { bindings::unpin_user_ranges(batch.as_ptr(), batch.len() as c_uint, false) };
+            unsafe { bindings::unpin_user_ranges(batch.as_ptr(), nr, false) };
         }
         res
     }
@@ -711,9 +730,11 @@ impl PinnedRanges {
         self.list.nr_pages << PAGE_SHIFT
     }
 
-    /// Returns the page with this page frame number, which has to be in the list.
+    /// # Safety
+    ///
+    /// `pfn` must be the number of a page of the list.
     #[inline]
-    fn page(&self, pfn: usize) -> PinnedPage<'_> {
+    unsafe fn pinned_page(&self, pfn: usize) -> PinnedPage<'_> {
         // INVARIANT: By the type invariants, the pages of the list are kept pinned as `flags` says,
         // and they are not unpinned while `self` is borrowed.
         PinnedPage {
@@ -731,20 +752,25 @@ impl PinnedRanges {
     pub fn get(&self, page: usize) -> Option<PinnedPage<'_>> {
         let pfn = self.list.pfns_from(page).next()?;
 
-        Some(self.page(pfn))
+        // SAFETY: The list has just given its number.
+        Some(unsafe { self.pinned_page(pfn) })
     }
 
-    /// Writes what `f` makes of the given pages to `slots`: as many as there are, and as there is
-    /// room for.
+    /// Writes what `f` makes of the given pages to `slots`, one after the other: as many as there
+    /// are, and as there is room for. Returns what was written.
     ///
-    /// Returns the number of slots that are initialized now, the first ones.
-    pub fn fill<'a, T>(
+    /// The pages are numbered as for [`PinnedRanges::get`]. What the slots contained before is not
+    /// dropped.
+    pub fn fill<'a, 's, T>(
         &'a self,
         pages: ops::Range<usize>,
-        slots: &mut [MaybeUninit<T>],
+        slots: &'s mut [MaybeUninit<T>],
         f: impl Fn(PinnedPage<'a>) -> T,
-    ) -> usize {
-        self.list.fill(pages, slots, |pfn| f(self.page(pfn)))
+    ) -> &'s mut [T] {
+        self.list.fill(pages, slots, |pfn| {
+            // SAFETY: The list gives the numbers of its pages.
+            f(unsafe { self.pinned_page(pfn) })
+        })
     }
 
     /// Returns the `2^order` pages from the given one on, if they belong to one folio and are
@@ -764,7 +790,8 @@ impl PinnedRanges {
         // INVARIANT: The range has as many pages from `pfn` on, which was found to be aligned. They
         // are kept pinned as the first one.
         Some(PinnedBlock {
-            first: self.page(pfn),
+            // SAFETY: It lies in a range of the list.
+            first: unsafe { self.pinned_page(pfn) },
             order,
         })
     }
@@ -866,8 +893,73 @@ mod tests {
         Ok(())
     }
 
+    /// Slots that are filled with the pages of `list`.
+    fn filled(list: &RangeList, pages: ops::Range<usize>, slots: usize) -> Result<KVVec<usize>> {
+        let mut array = KVVec::with_capacity(slots, GFP_KERNEL)?;
+        let spare = array.spare_capacity_mut().get_mut(..slots);
+        let nr = list.fill(pages, spare.unwrap_or_default(), |pfn| pfn).len();
+
+        // SAFETY: `fill()` returned as many initialized slots.
+        unsafe { array.inc_len(nr) };
+        Ok(array)
+    }
+
     #[test]
-    fn truncate_undoes_push() -> Result {
+    fn slots_are_filled() -> Result {
+        let dense = list(&[(10, 1), (30, 1), (20, 1)])?;
+        let mixed = list(&[(10, 1), (30, 2), (20, 1)])?;
+
+        for (list, all) in [(&dense, &[10, 30, 20][..]), (&mixed, &[10, 30, 31, 20])] {
+            let nr = all.len();
+
+            assert_eq!(&filled(list, 0..nr, nr)?[..], all);
+            assert_eq!(&filled(list, 0..usize::MAX, nr + 1)?[..], all);
+            assert_eq!(&filled(list, 1..3, nr)?[..], &all[1..3]);
+            assert_eq!(&filled(list, 2..usize::MAX, nr)?[..], &all[2..]);
+            assert_eq!(&filled(list, 1..nr, 1)?[..], &all[1..2]);
+            assert!(filled(list, 0..nr, 0)?.is_empty());
+            for nothing in [0..0, nr..nr + 1, nr + 1..usize::MAX] {
+                assert!(filled(list, nothing, nr)?.is_empty());
+            }
+            let (start, end) = (2, 1);
+            assert!(filled(list, start..end, nr)?.is_empty());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn ranges_are_found_without_an_index() -> Result {
+        let mut list = RangeList::new();
+
+        list.reserve(2, GFP_KERNEL)?;
+        list.append([Range::new(10, 2), Range::new(20, 2)])?;
+        assert_eq!(pfn(&list, 3), Some(21));
+        assert_eq!(&filled(&list, 0..4, 4)?[..], &[10, 11, 20, 21]);
+        Ok(())
+    }
+
+    #[test]
+    fn ranges_are_appended_all_or_none() -> Result {
+        let mut list = list(&[(10, 1)])?;
+        let one = Range::new(20, 1);
+
+        list.reserve(2, GFP_KERNEL)?;
+        assert_eq!(list.append([one, None]), Err(EOVERFLOW));
+        let room = list.ranges.capacity() - list.ranges.len();
+        assert_eq!(list.append((0..=room).map(|_| one)), Err(ENOMEM));
+        assert!(list.pfns_from(0).eq([10]));
+
+        // As many bytes as a `usize` can count.
+        list.nr_pages = usize::MAX >> PAGE_SHIFT;
+        assert_eq!(list.append([one]), Err(EOVERFLOW));
+        list.nr_pages = usize::MAX;
+        assert_eq!(list.append([one]), Err(EOVERFLOW));
+        assert_eq!(list.ranges.len(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn truncate_undoes_append() -> Result {
         let mut list = list(&[(10, 1), (20, 1)])?;
 
         for i in 0..300 {

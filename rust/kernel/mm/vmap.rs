@@ -5,7 +5,10 @@
 //! C header: [`include/linux/vmalloc.h`](srctree/include/linux/vmalloc.h)
 
 use crate::{
-    alloc::Flags,
+    alloc::{
+        flags::__GFP_NOWARN,
+        Flags, //
+    },
     bindings,
     mm::pin::{
         PinnedPage,
@@ -46,11 +49,11 @@ unsafe impl Send for PinnedVmap {}
 unsafe impl Sync for PinnedVmap {}
 
 impl PinnedVmap {
-    /// Maps all `pages`.
+    /// Maps all `pages`. Memory for a list of them is allocated with `flags`, and freed again.
     ///
     /// Fails with [`EINVAL`] if there are none, or more than `u32::MAX`, with [`EACCES`] if they
     /// were not pinned with [`PinFlag::Write`], as the mapping is writable, and with [`ENOMEM`] if
-    /// there is no room in the address space. May sleep.
+    /// there is no memory, or no room in the address space. May sleep.
     ///
     /// [`PinFlag::Write`]: crate::mm::pin::PinFlag::Write
     pub fn new(pages: Arc<PinnedRanges>, flags: Flags) -> Result<Self> {
@@ -62,17 +65,14 @@ impl PinnedVmap {
             return Err(EACCES);
         }
 
-        let mut array = KVVec::with_capacity(pages.nr_pages(), flags)?;
-        let nr = pages.fill(
-            0..pages.nr_pages(),
-            array.spare_capacity_mut(),
-            PinnedPage::as_ptr,
-        );
-        // SAFETY: `fill()` has initialized the first `nr` entries.
-        unsafe { array.inc_len(nr) };
+        let mut array = KVVec::with_capacity(pages.nr_pages(), flags | __GFP_NOWARN)?;
+        let slots = array.spare_capacity_mut();
+        let array = pages.fill(0..pages.nr_pages(), slots, PinnedPage::as_ptr);
+        // CAST: There are at most `count`.
+        let count = array.len() as c_uint;
 
-        // SAFETY: `array` holds the `count` pages of `pages`. They are not accessed after this
-        // call, but the memory that they stand for stays pinned until it is unmapped.
+        // SAFETY: `array` holds `count` pages of `pages`. They are not accessed after this call,
+        // but the memory that they stand for stays pinned until it is unmapped.
         let addr =
             unsafe { bindings::vm_map_ram(array.as_mut_ptr(), count, bindings::NUMA_NO_NODE) };
 

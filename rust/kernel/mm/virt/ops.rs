@@ -62,8 +62,8 @@ pub trait VmOps: Sync + Sized + 'static {
     /// Handles the first access to a page: inserts it into the mapping.
     ///
     /// `'vma` stands for the lifetime of the mapping. As it can be any, all the pages that can be
-    /// inserted are those that `self` keeps. A page that could go away before the mapping does not
-    /// compile:
+    /// inserted are those that `self` keeps, and those that are kept for ever. A page that could go
+    /// away before the mapping does not compile:
     ///
     /// ```ignore,compile_fail,E0597
     /// # use kernel::mm::{pin::PinnedRanges, virt::ops::{FaultError, VmFault, VmOps}};
@@ -175,7 +175,9 @@ impl<'vma> VmFault<'vma> {
     /// Blocks are aligned in the address space. There is none if it does not lie in the virtual
     /// memory area as a whole.
     pub fn block_pgoff(&self) -> Option<usize> {
-        let size = PAGE_SIZE.checked_shl(self.order).filter(|size| *size != 0)?;
+        let size = PAGE_SIZE
+            .checked_shl(self.order)
+            .filter(|size| *size != 0)?;
         let start = self.address() & !(size - 1);
         let (vma_start, vma_end) = (self.vma().start(), self.vma().end());
 
@@ -195,14 +197,17 @@ impl<'vma> VmFault<'vma> {
             && (writable || vma.flags() & (flags::WRITE | flags::MAYWRITE) == 0)
     }
 
-    /// Maps the pages of `pages` in `range`, as far as they exist, from `address` on. That is
-    /// aligned to a page, but need not be the address of the fault.
+    /// Maps the pages of `pages` with the numbers `range`, as far as they exist, from `address` on,
+    /// a user address that is a multiple of the page size.
     ///
-    /// To be called by [`VmOps::fault`]. Does nothing where something is mapped already. Fails with
-    /// [`FaultError::Sigbus`] for pages that reach beyond [`VmFault::table_range`], for an area
-    /// that is not `VM_PFNMAP`, and for one that is or may become writable if the pages were not
-    /// pinned with [`PinFlag::Write`]. The pages in front may have been mapped when this fails. In
-    /// [`VmOps::huge_fault`], it fails with [`FaultError::Fallback`].
+    /// To be called by [`VmOps::fault`]. Does nothing where something is mapped already. May sleep.
+    ///
+    /// Fails with [`FaultError::Sigbus`] if the page at [`VmFault::address`] is not among them, if
+    /// they reach beyond [`VmFault::table_range`], if the area is not `VM_PFNMAP`, and if it is or
+    /// may become writable but the pages were not pinned with [`PinFlag::Write`]; with
+    /// [`FaultError::Oom`] if there is no memory for a page table; and with
+    /// [`FaultError::Fallback`] in [`VmOps::huge_fault`]. The pages in front may have been mapped
+    /// when this fails.
     ///
     /// [`PinFlag::Write`]: crate::mm::pin::PinFlag::Write
     pub fn insert_pages(
@@ -211,32 +216,38 @@ impl<'vma> VmFault<'vma> {
         pages: &'vma PinnedRanges,
         mut range: Range<usize>,
     ) -> Result<(), FaultError> {
+        let nr = pages.nr_pages().min(range.end).saturating_sub(range.start);
+        let faulting = self.address().checked_sub(address);
         let mut pfns = [const { MaybeUninit::uninit() }; 64];
 
         if self.order != 0 {
             return Err(FaultError::Fallback);
+        }
+        // Otherwise the access would fault again, for ever.
+        if address % PAGE_SIZE != 0 || faulting.is_none_or(|offset| offset / PAGE_SIZE >= nr) {
+            return Err(FaultError::Sigbus);
         }
         if !self.may_insert(pages.is_writable()) {
             return Err(FaultError::Sigbus);
         }
 
         loop {
-            let nr = pages.fill(range.clone(), &mut pfns, PinnedPage::pfn);
+            let pfns = pages.fill(range.clone(), &mut pfns, PinnedPage::pfn);
+            let nr = pfns.len();
             if nr == 0 {
                 return Ok(());
             }
 
             // SAFETY: By the type invariants, `vmf` is valid, its virtual memory area is locked,
             // and `vmf->pmd` is valid, as the order is 0. The area has only `VM_PFNMAP` of the two
-            // flags, and is no COW mapping. `fill()` has initialized the first `nr` entries. By the
-            // type invariants of `PinnedPage`, they are pages that are kept pinned for `'vma`, so
-            // for longer than they are mapped.
+            // flags, and is no COW mapping. By the type invariants of `PinnedPage`, `pfns` are
+            // pages that are kept pinned for `'vma`, so for longer than they are mapped.
             let ret = unsafe {
                 bindings::vmf_insert_pfns(
                     self.vmf,
                     address,
-                    pfns.as_ptr().cast(),
-                    // CAST: There are at most as many as `pfns` has.
+                    pfns.as_ptr(),
+                    // CAST: There are at most as many as there are slots.
                     nr as c_uint,
                 )
             };
