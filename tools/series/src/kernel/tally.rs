@@ -16,20 +16,12 @@ pub struct Tally {
 impl Tally {
     pub fn add(&mut self, entry: Entry) {
         match entry.kind {
-            Kind::Pass => self.passed += 1,
-            Kind::Skip => self.skipped += 1,
-            Kind::Fail | Kind::NotRun => self.failed += 1,
+            Kind::Pass => self.passed += entry.tests,
+            Kind::Skip => self.skipped += entry.tests,
+            Kind::Fail | Kind::NotRun => self.failed += entry.tests,
         }
         outln!("{entry}");
         self.entries.push(entry);
-    }
-
-    /// One entry for many tests that were counted by somebody else.
-    pub fn add_many(&mut self, entry: Entry, passed: usize, failed: usize) {
-        outln!("{entry}");
-        self.entries.push(entry);
-        self.passed += passed;
-        self.failed += failed;
     }
 
     /// "3 passed, 0 failed", and the skips if there are any.
@@ -62,7 +54,15 @@ mod tests {
     fn what_did_not_run_counts_as_a_failure() {
         let mut tally = Tally::default();
         tally.add(Entry::not_run("tip+c", "boot", ""));
-        tally.add_many(Entry::fail("", "own tests", ""), 12, 1);
+        assert_eq!(tally.sum(), "0 passed, 1 failed");
+    }
+
+    #[test]
+    fn an_entry_counts_for_all_that_it_stands_for() {
+        let mut tally = Tally::default();
+        tally.add(Entry::pass("", "own tests", "").standing_for(12));
+        tally.add(Entry::fail("", "own tests", "").standing_for(2));
         assert_eq!(tally.sum(), "12 passed, 2 failed");
+        assert_eq!(tally.entries.len(), 2);
     }
 }

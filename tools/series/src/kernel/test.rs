@@ -181,7 +181,7 @@ fn own_tests(ctx: &Context, tally: &mut Tally) {
     step.done();
     if output.status.success() && passed > 0 {
         let entry = Entry::pass("", what, "").because(passed);
-        return tally.add_many(entry.taking(start.elapsed()), passed, failed);
+        return tally.add(entry.taking(start.elapsed()).standing_for(passed));
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let entry = Entry::fail("", what, "").because(format_args!(
@@ -189,7 +189,11 @@ fn own_tests(ctx: &Context, tally: &mut Tally) {
         run::tail(&text),
         run::tail(&said)
     ));
-    tally.add_many(entry, passed, failed.max(1));
+    if passed > 0 {
+        let others = Entry::pass("", what, "").because(format_args!("{passed} others"));
+        tally.add(others.standing_for(passed));
+    }
+    tally.add(entry.standing_for(failed.max(1)));
 }
 
 /// The sums of "test result: ok. 12 passed; 0 failed; ...".

@@ -428,6 +428,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tiles_add_up_to_the_sum() {
+        let mut report = sample();
+        report.entries[0].tests = 12;
+        assert!(
+            head(&report).contains("<b>✓ 15</b>passed"),
+            "{}",
+            head(&report)
+        );
+    }
+
+    #[test]
     fn one_page_without_anything_from_elsewhere() {
         let page = render(&sample());
         assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));

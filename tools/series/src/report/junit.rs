@@ -8,10 +8,10 @@ const NO_KERNEL: &str = "series";
 
 pub fn render(report: &Report) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let failures = report.count(Kind::Fail) + report.count(Kind::NotRun);
+    let all: Vec<&Entry> = report.entries.iter().collect();
     text += &format!(
         "<testsuites name=\"{NO_KERNEL}\" {} time=\"{}\">\n",
-        counts(report.entries.len(), failures, report.count(Kind::Skip)),
+        counts(&all),
         report.seconds
     );
     for kernel in [""].into_iter().chain(report.kernels()) {
@@ -27,18 +27,20 @@ pub fn render(report: &Report) -> String {
     text + "</testsuites>\n"
 }
 
-fn counts(tests: usize, failures: usize, skipped: usize) -> String {
+/// Of the elements: an entry is one, whatever it stands for.
+fn counts(entries: &[&Entry]) -> String {
+    let tests = entries.len();
+    let failures = entries.iter().filter(|e| e.failed()).count();
+    let skipped = entries.iter().filter(|e| e.kind == Kind::Skip).count();
     format!("tests=\"{tests}\" failures=\"{failures}\" skipped=\"{skipped}\"")
 }
 
 fn suite(name: &str, entries: &[&Entry]) -> String {
-    let failures = entries.iter().filter(|e| e.failed()).count();
-    let skipped = entries.iter().filter(|e| e.kind == Kind::Skip).count();
     let cases: String = entries.iter().map(|entry| case(name, entry)).collect();
     format!(
         "<testsuite name=\"{}\" {}>\n{cases}</testsuite>\n",
         escape(name),
-        counts(entries.len(), failures, skipped)
+        counts(entries)
     )
 }
 

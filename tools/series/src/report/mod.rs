@@ -54,6 +54,13 @@ pub struct Entry {
     pub reason: String,
     /// Where it was measured.
     pub seconds: Option<f64>,
+    /// How many tests ended like this, where somebody else counted them.
+    #[serde(default = "one")]
+    pub tests: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 pub const BUILD: &str = "build";
@@ -68,6 +75,7 @@ impl Entry {
             case: case.to_owned(),
             reason: String::new(),
             seconds: None,
+            tests: one(),
         }
     }
 
@@ -94,6 +102,11 @@ impl Entry {
 
     pub fn taking(mut self, time: Duration) -> Self {
         self.seconds = Some(time.as_secs_f64());
+        self
+    }
+
+    pub fn standing_for(mut self, tests: usize) -> Self {
+        self.tests = tests;
         self
     }
 
@@ -213,8 +226,10 @@ impl Report {
         serde_json::from_slice(&bytes).map_err(|e| missing(e.to_string()))
     }
 
+    /// How many tests ended like this, as in the sum of `test`.
     fn count(&self, kind: Kind) -> usize {
-        self.entries.iter().filter(|e| e.kind == kind).count()
+        let entries = self.entries.iter().filter(|entry| entry.kind == kind);
+        entries.map(|entry| entry.tests).sum()
     }
 
     /// The kernels that something is said about, in order.
