@@ -222,16 +222,12 @@ impl RangeList {
         None
     }
 
-    /// Returns the page frame numbers of all pages from the given one on.
+    /// Returns the page frame number of a page.
     #[inline]
-    fn pfns_from(&self, page: usize) -> Pfns<'_> {
-        let (first, skip) = self.find(page).unwrap_or((self.ranges.len(), 0));
-        let mut ranges = self.ranges.get(first..).unwrap_or_default().iter();
-        let range = ranges.next().map_or(0..0, |range| {
-            range.pfn() + skip..range.pfn() + range.nr_pages()
-        });
+    fn pfn(&self, page: usize) -> Option<usize> {
+        let (i, offset) = self.find(page)?;
 
-        Pfns { range, ranges }
+        Some(self.ranges.get(i)?.pfn() + offset)
     }
 
     /// Writes what `f` makes of the page frame numbers of `pages` to `slots`: as many as there are,
@@ -245,20 +241,30 @@ impl RangeList {
     ) -> &'s mut [T] {
         let nr = slots.len().min(pages.len());
         let slots = slots.get_mut(..nr).unwrap_or_default();
+        let (first, mut skip) = self.find(pages.start).unwrap_or((self.ranges.len(), 0));
+        let ranges = self.ranges.get(first..).unwrap_or_default();
         let mut nr = 0;
 
         // Lists of small pages are mostly just arrays.
         if self.is_dense() {
-            let ranges = self.ranges.get(pages.start..).unwrap_or_default();
-
             nr = slots.len().min(ranges.len());
             for (slot, range) in slots.iter_mut().zip(ranges) {
                 slot.write(f(range.pfn()));
             }
         } else {
-            for (slot, pfn) in slots.iter_mut().zip(self.pfns_from(pages.start)) {
-                slot.write(f(pfn));
-                nr += 1;
+            let mut rest = slots.iter_mut();
+
+            for range in ranges {
+                let pfns = range.pfn() + skip..range.pfn() + range.nr_pages();
+
+                for (pfn, slot) in pfns.zip(&mut rest) {
+                    slot.write(f(pfn));
+                    nr += 1;
+                }
+                if rest.len() == 0 {
+                    break;
+                }
+                skip = 0;
             }
         }
         // SAFETY: The first `nr` slots have been written, and are borrowed mutably.
@@ -273,26 +279,6 @@ impl RangeList {
             max_pages: max_pages.max(1),
             _pages: PhantomData,
         }
-    }
-}
-
-/// An iterator over the page frame numbers of ranges.
-struct Pfns<'a> {
-    range: ops::Range<usize>,
-    ranges: slice::Iter<'a, Range>,
-}
-
-impl Iterator for Pfns<'_> {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        if self.range.is_empty() {
-            let range = self.ranges.next()?;
-
-            self.range = range.pfn()..range.pfn() + range.nr_pages();
-        }
-        self.range.next()
     }
 }
 
@@ -750,7 +736,7 @@ impl PinnedRanges {
     /// the number of ranges otherwise.
     #[inline]
     pub fn get(&self, page: usize) -> Option<PinnedPage<'_>> {
-        let pfn = self.list.pfns_from(page).next()?;
+        let pfn = self.list.pfn(page)?;
 
         // SAFETY: The list has just given its number.
         Some(unsafe { self.pinned_page(pfn) })
@@ -824,8 +810,20 @@ mod tests {
         Ok(list)
     }
 
-    fn pfn(list: &RangeList, page: usize) -> Option<usize> {
-        list.pfns_from(page).next()
+    /// Slots that are filled with the pages of `list`.
+    fn filled(list: &RangeList, pages: ops::Range<usize>, slots: usize) -> Result<KVVec<usize>> {
+        let mut array = KVVec::with_capacity(slots, GFP_KERNEL)?;
+        let spare = array.spare_capacity_mut().get_mut(..slots);
+        let nr = list.fill(pages, spare.unwrap_or_default(), |pfn| pfn).len();
+
+        // SAFETY: `fill()` returned as many initialized slots.
+        unsafe { array.inc_len(nr) };
+        Ok(array)
+    }
+
+    /// All pages of `list`.
+    fn all(list: &RangeList) -> Result<KVVec<usize>> {
+        filled(list, 0..list.nr_pages, list.nr_pages)
     }
 
     #[test]
@@ -856,9 +854,9 @@ mod tests {
 
         assert!(list.starts.is_empty());
         for page in 0..1000 {
-            assert_eq!(pfn(&list, page), Some(2 * page));
+            assert_eq!(list.pfn(page), Some(2 * page));
         }
-        assert_eq!(pfn(&list, 1000), None);
+        assert_eq!(list.pfn(1000), None);
         Ok(())
     }
 
@@ -886,22 +884,14 @@ mod tests {
         assert_eq!(list.starts.len(), 4);
         assert_eq!(list.nr_pages, expected.len());
         for (page, expected) in expected.iter().enumerate() {
-            assert_eq!(pfn(&list, page), Some(*expected));
+            assert_eq!(list.pfn(page), Some(*expected));
         }
-        assert_eq!(pfn(&list, expected.len()), None);
-        assert!(list.pfns_from(100).eq(expected.iter().skip(100).copied()));
+        assert_eq!(list.pfn(expected.len()), None);
+        assert_eq!(
+            &filled(&list, 100..usize::MAX, expected.len())?[..],
+            &expected[100..]
+        );
         Ok(())
-    }
-
-    /// Slots that are filled with the pages of `list`.
-    fn filled(list: &RangeList, pages: ops::Range<usize>, slots: usize) -> Result<KVVec<usize>> {
-        let mut array = KVVec::with_capacity(slots, GFP_KERNEL)?;
-        let spare = array.spare_capacity_mut().get_mut(..slots);
-        let nr = list.fill(pages, spare.unwrap_or_default(), |pfn| pfn).len();
-
-        // SAFETY: `fill()` returned as many initialized slots.
-        unsafe { array.inc_len(nr) };
-        Ok(array)
     }
 
     #[test]
@@ -933,7 +923,7 @@ mod tests {
 
         list.reserve(2, GFP_KERNEL)?;
         list.append([Range::new(10, 2), Range::new(20, 2)])?;
-        assert_eq!(pfn(&list, 3), Some(21));
+        assert_eq!(list.pfn(3), Some(21));
         assert_eq!(&filled(&list, 0..4, 4)?[..], &[10, 11, 20, 21]);
         Ok(())
     }
@@ -947,7 +937,7 @@ mod tests {
         assert_eq!(list.append([one, None]), Err(EOVERFLOW));
         let room = list.ranges.capacity() - list.ranges.len();
         assert_eq!(list.append((0..=room).map(|_| one)), Err(ENOMEM));
-        assert!(list.pfns_from(0).eq([10]));
+        assert_eq!(&all(&list)?[..], &[10]);
 
         // As many bytes as a `usize` can count.
         list.nr_pages = usize::MAX >> PAGE_SHIFT;
@@ -967,7 +957,7 @@ mod tests {
             list.append([Range::new(100 * i, 3)])?;
         }
         list.index(GFP_KERNEL)?;
-        assert_eq!(pfn(&list, 2 + 3 * 299), Some(29900));
+        assert_eq!(list.pfn(2 + 3 * 299), Some(29900));
 
         list.truncate(3);
         assert_eq!(list.nr_pages, 5);
@@ -976,11 +966,11 @@ mod tests {
         list.reserve(1, GFP_KERNEL)?;
         list.append([Range::new(7, 1)])?;
         list.index(GFP_KERNEL)?;
-        assert!(list.pfns_from(0).eq([10, 20, 0, 1, 2, 7]));
+        assert_eq!(&all(&list)?[..], &[10, 20, 0, 1, 2, 7]);
 
         list.truncate(0);
         assert_eq!(list.nr_pages, 0);
-        assert_eq!(pfn(&list, 0), None);
+        assert_eq!(list.pfn(0), None);
         Ok(())
     }
 
