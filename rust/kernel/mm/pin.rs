@@ -252,19 +252,20 @@ impl RangeList {
                 slot.write(f(range.pfn()));
             }
         } else {
-            let mut rest = slots.iter_mut();
+            let mut rest = &mut slots[..];
 
             for range in ranges {
-                let pfns = range.pfn() + skip..range.pfn() + range.nr_pages();
+                let len = rest.len().min(range.nr_pages() - skip);
+                let (part, behind) = rest.split_at_mut(len);
 
-                for (pfn, slot) in pfns.zip(&mut rest) {
-                    slot.write(f(pfn));
-                    nr += 1;
+                for (i, slot) in part.iter_mut().enumerate() {
+                    slot.write(f(range.pfn() + skip + i));
                 }
-                if rest.len() == 0 {
+                nr += len;
+                if behind.is_empty() {
                     break;
                 }
-                skip = 0;
+                (rest, skip) = (behind, 0);
             }
         }
         // SAFETY: The first `nr` slots have been written, and are borrowed mutably.

@@ -60,6 +60,9 @@ pub struct Lane {
     /// How many cases of a test may be skipped in it, where that differs.
     #[serde(default)]
     pub skips: BTreeMap<String, usize>,
+    /// How many cases a test has in it, where that differs.
+    #[serde(default)]
+    pub cases: BTreeMap<String, usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -149,6 +152,12 @@ impl Lane {
         self.name != PRIMARY && self.base.is_none() && !self.drivers.is_empty()
     }
 
+    /// The tests that are something else in it.
+    fn named_tests(&self) -> impl Iterator<Item = &String> {
+        let numbers = self.skips.keys().chain(self.cases.keys());
+        self.leave_out.keys().chain(numbers)
+    }
+
     /// Sparse is asked for.
     pub fn wants_sparse(&self) -> bool {
         self.make.iter().any(|variable| variable.starts_with("C="))
@@ -188,9 +197,8 @@ impl Lane {
         if self.boots && (self.arch.machine.is_none() || self.objects_only) {
             return Err("boots = true: there is no machine or no kernel for it".to_owned());
         }
-        let of_tests = !self.leave_out.is_empty() || !self.skips.is_empty();
-        if of_tests && !self.boots {
-            return Err("leave_out and skips are for lanes with boots = true".to_owned());
+        if self.named_tests().next().is_some() && !self.boots {
+            return Err("leave_out, skips and cases are for lanes with boots = true".to_owned());
         }
         if self.objects_only && !self.checks.is_empty() {
             return Err("objects_only leaves no room for checks".to_owned());
@@ -215,7 +223,7 @@ pub fn validate(lanes: &[Lane], tests: &[&str]) -> Result<(), String> {
                 )));
             }
         }
-        for test in lane.leave_out.keys().chain(lane.skips.keys()) {
+        for test in lane.named_tests() {
             if !tests.contains(&test.as_str()) {
                 return Err(wrong(format!("no test {test:?}")));
             }
@@ -257,6 +265,7 @@ impl Lane {
             base: None,
             leave_out: BTreeMap::new(),
             skips: BTreeMap::new(),
+            cases: BTreeMap::new(),
         }
     }
 }

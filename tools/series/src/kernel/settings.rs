@@ -62,6 +62,9 @@ pub struct GuestTest {
     /// Test cases that the stack mends: they must fail on the base.
     #[serde(default)]
     pub fails_on_base: Vec<String>,
+    /// The base need not fail them here: that is shown in the primary lane.
+    #[serde(skip)]
+    pub base_may_pass: bool,
     /// It asks for what only the stack has: it does not run on the base.
     #[serde(default)]
     pub not_on_base: bool,
@@ -216,6 +219,7 @@ impl GuestTest {
             cases,
             hugepages: 0,
             fails_on_base: Vec::new(),
+            base_may_pass: false,
             not_on_base: false,
             skips: 0,
             same_as_base: false,
@@ -249,7 +253,7 @@ impl Settings {
         lane::named(&self.lanes, name.unwrap_or(PRIMARY))
     }
 
-    /// The same without what does not run in this lane, and with its skips.
+    /// The same without what does not run in this lane, and with its skips and cases.
     pub fn in_lane(&self, lane: &Lane) -> Settings {
         let mut here = self.clone();
         here.tests.retain(|test| lane.leaves_out(test).is_none());
@@ -257,6 +261,10 @@ impl Settings {
             if let Some(skips) = lane.skips.get(&test.name) {
                 test.skips = *skips;
             }
+            if let Some(cases) = lane.cases.get(&test.name) {
+                test.cases = *cases;
+            }
+            test.base_may_pass = lane.name != PRIMARY;
         }
         for layout in &mut here.guests {
             let runs = |name: &String| here.tests.iter().any(|test| test.name == *name);
@@ -459,6 +467,7 @@ mod tests {
         let mut lane = Lane::plain("debug");
         lane.leave_out = [("iommufd".to_owned(), "takes too long".to_owned())].into();
         lane.skips = [("udmabuf".to_owned(), 2)].into();
+        lane.cases = [("udmabuf".to_owned(), 5)].into();
         let mut settings = of(vec![
             GuestTest::plain("iommufd", 1),
             GuestTest::plain("udmabuf", 3),
@@ -474,6 +483,7 @@ mod tests {
         let tests = here.usual();
         assert_eq!(tests.len(), 1);
         assert_eq!((tests[0].name.as_str(), tests[0].skips), ("udmabuf", 2));
+        assert_eq!((tests[0].cases, tests[0].base_may_pass), (5, true));
         let tests = here.in_layout(&here.guests[0]);
         assert_eq!(tests.len(), 1);
         assert_eq!((tests[0].name.as_str(), tests[0].skips), ("udmabuf", 1));

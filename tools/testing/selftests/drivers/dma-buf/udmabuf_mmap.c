@@ -156,8 +156,10 @@ FIXTURE_SETUP(udmabuf_mmap)
 			self->huge_pages = read_long(NR_HUGE_PAGES);
 			set_huge_pages(huge_pages);
 		}
-		if (read_long(NR_HUGE_PAGES) < huge_pages)
+		if (read_long(NR_HUGE_PAGES) < huge_pages) {
+			set_huge_pages(self->huge_pages);
 			SKIP(return, "no huge pages of 2 MiB");
+		}
 	}
 	if (variant->thp) {
 		read_choice(SHMEM_ENABLED, self->shmem, sizeof(self->shmem));
@@ -174,8 +176,11 @@ FIXTURE_SETUP(udmabuf_mmap)
 			 self->memfd, 0);
 	ASSERT_NE(self->mem, MAP_FAILED);
 	number(self->mem, self->page, 1000);
-	if (variant->thp && !is_huge(self->mem))
+	/* There is no teardown when a test is skipped. */
+	if (variant->thp && !is_huge(self->mem)) {
+		write_str(SHMEM_ENABLED, self->shmem);
 		SKIP(return, "shmem got no huge pages");
+	}
 
 	self->buf = udmabuf_create(self->dev, self->memfd, 0, SIZE, 0);
 	ASSERT_GE(self->buf, 0);
