@@ -45,10 +45,7 @@ pub fn apply(ctx: &Context, args: &ApplyArgs) -> Result<Outcome> {
         }
         worktree::add(ctx, &stack.base, &path, &stack.tip, &["-B", &branch])?;
     }
-    stack
-        .base
-        .git()
-        .run(&["update-ref", &record(&branch), &stack.tip])?;
+    stack.base.git().set_ref(&record(&branch), &stack.tip)?;
     progress::note(format_args!(
         "{} patches on base {}, branch {branch}; edit, commit, then cargo series refresh",
         stack.commits.len(),
@@ -163,7 +160,7 @@ fn keep(git: &Git, branch: &str, commit: &str) -> Result<()> {
         return Ok(());
     }
     let reference = format!("{prefix}/{}", kept.lines().count() + 1);
-    git.run(&["update-ref", &reference, commit])?;
+    git.set_ref(&reference, commit)?;
     progress::note(format_args!("the old state is kept as {reference}"));
     Ok(())
 }

@@ -104,7 +104,7 @@ fn debian(ctx: &Context, git: &Git, name: &str, source: &DebianSource) -> Result
         )),
     }
     let source = BaseSource::Debian(source.clone());
-    git.run(&["update-ref", &reference(name, &source), &commit])?;
+    git.set_ref(&reference(name, &source), &commit)?;
     step.done();
     Ok(())
 }
@@ -133,6 +133,7 @@ fn from_git(git: &Git, name: &str, source: &GitSource) -> Result<()> {
 
 fn fetch(git: &Git, from: &Path, commit: &str, reference: &str) -> Result<()> {
     let from = from.to_string_lossy();
+    git.unlock_ref(reference)?;
     git.run(&[
         "-c",
         "uploadpack.allowAnySHA1InWant=true",

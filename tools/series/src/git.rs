@@ -112,6 +112,22 @@ impl Git {
         Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
     }
 
+    /// Moves a ref that only this tool writes.
+    pub fn set_ref(&self, reference: &str, commit: &str) -> Result<()> {
+        self.unlock_ref(reference)?;
+        self.run(&["update-ref", reference, commit])?;
+        Ok(())
+    }
+
+    /// Removes what a git that was killed has left in the way of the next. For refs that only this tool writes, whose
+    /// writers are alone, or write the same.
+    pub fn unlock_ref(&self, reference: &str) -> Result<()> {
+        let lock = format!("{reference}.lock");
+        let lock = self.run(&["rev-parse", "--path-format=absolute", "--git-path", &lock])?;
+        let _ = std::fs::remove_file(lock);
+        Ok(())
+    }
+
     /// The id that a name stands for, if it exists.
     pub fn resolve(&self, name: &str) -> Result<Option<String>> {
         let output = self.attempt(&["rev-parse", "--verify", "--quiet", name])?;

@@ -37,6 +37,7 @@ pub fn tarball(
         .map_err(broken)?;
     let tar = unpacking.stdout.take().expect("stdout was piped");
 
+    git.unlock_ref(IMPORT)?;
     // The quickest compression: this is read far more often than it is kept.
     let mut import = git
         .command(&[

@@ -250,12 +250,17 @@ impl Wanted {
     fn write(&self, path: &Path) -> Result<()> {
         let dir = path.parent().expect("a path inside the repository");
         fs::create_dir_all(dir).at(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir).at(dir)?;
-        std::io::Write::write_all(&mut file, &self.bytes).at(path)?;
+        let name = path.file_name().expect("a file").to_string_lossy();
+        // The same each time: what a run leaves that is killed here is overwritten and renamed by the next.
+        let part = path.with_file_name(format!(".{name}.new"));
         let mode = if self.executable { 0o755 } else { 0o644 };
-        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).at(path)?;
-        file.persist(path).map_err(|e| e.error).at(path)?;
-        Ok(())
+        let written = fs::write(&part, &self.bytes)
+            .and_then(|()| fs::set_permissions(&part, fs::Permissions::from_mode(mode)))
+            .and_then(|()| fs::rename(&part, path));
+        if written.is_err() {
+            let _ = fs::remove_file(&part);
+        }
+        written.at(path)
     }
 }
 
@@ -275,7 +280,7 @@ fn delete(repo: &Path, path: &Path) -> Result<()> {
 fn remember(base: &Base, git: &Git, path: &Path, head: &str) -> Result<()> {
     let common = git.run(&["rev-parse", "--path-format=absolute", "--git-common-dir"])?;
     if fs::canonicalize(&common).at(&common)? == base.git {
-        git.run(&["update-ref", &record(&worktree::branch(path)), head])?;
+        git.set_ref(&record(&worktree::branch(path)), head)?;
     }
     Ok(())
 }

@@ -63,7 +63,7 @@ pub fn ensure(ctx: &Context) -> Result<Stack> {
         None => {
             let _lock = ctx.cache.lock("stack")?;
             let made = make(&base, &parts)?;
-            base.git().run(&["update-ref", &reference, &made.tip])?;
+            base.git().set_ref(&reference, &made.tip)?;
             let text = serde_json::to_string(&made).expect("plain data");
             fs::write(&file, text).at(&file)?;
             made

@@ -54,12 +54,37 @@ pub fn lock(ctx: &Context, path: &Path) -> Result<Lock> {
         if path.exists() {
             fs::remove_dir_all(path).at(path)?;
         }
+        forget_half_made(ctx)?;
+        // Nobody works on its branch either.
+        let branch = ctx
+            .cache
+            .path(format!("linux.git/refs/heads/{}.lock", branch(path)));
+        let _ = fs::remove_file(branch);
         // git locks what it makes until it is done, and would keep it.
         let git = Git::at(ctx.cache.path("linux.git"));
         git.attempt(&["worktree".as_ref(), "unlock".as_ref(), path.as_os_str()])?;
         fs::remove_file(&mark).at(&mark)?;
     }
     Ok(lock)
+}
+
+/// Removes what git has noted of a worktree before it was killed: with an empty file there, no command works any more.
+/// The repository is this tool's own, and nobody else makes worktrees of it while the lock is held.
+fn forget_half_made(ctx: &Context) -> Result<()> {
+    let all = ctx.cache.path("linux.git/worktrees");
+    let Ok(entries) = fs::read_dir(&all) else {
+        return Ok(());
+    };
+    for entry in entries {
+        let noted = entry.at(&all)?.path();
+        let is_whole = ["gitdir", "commondir", "HEAD"]
+            .iter()
+            .all(|name| fs::metadata(noted.join(name)).is_ok_and(|file| file.len() > 0));
+        if !is_whole {
+            fs::remove_dir_all(&noted).at(&noted)?;
+        }
+    }
+    Ok(())
 }
 
 /// There as long as a worktree is being made: before that its folder was empty, and nobody was told of it.

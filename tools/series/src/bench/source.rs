@@ -27,7 +27,7 @@ pub fn with_helper(repository: &Git, source: &Source) -> Result<Source> {
         b"what only the kernel can call, for bench\n",
     )?;
     // Or git would be free to remove what a worktree is about to check out.
-    git.run(&["update-ref", &format!("refs/series/bench/{tree}"), &commit])?;
+    git.set_ref(&format!("refs/series/bench/{tree}"), &commit)?;
     Ok(Source {
         name: source.name.clone(),
         commit,

@@ -161,8 +161,7 @@ pub fn place(git: &Git, name: &str, tip: &str) -> Result<()> {
             .mend(format!("git -C '{dir}' checkout --detach")));
     }
     git.run(&["update-ref", &reference, tip])?;
-    git.run(&["update-ref", &record, tip])?;
-    Ok(())
+    git.set_ref(&record, tip)
 }
 
 #[cfg(test)]
