@@ -119,8 +119,8 @@ impl Git {
         Ok(())
     }
 
-    /// Removes what a git that was killed has left in the way of the next. For refs that only this tool writes, whose
-    /// writers are alone, or write the same.
+    /// Removes what a git that was killed has left in the way of the next. For refs that nobody writes just now, or only
+    /// those who write the same.
     pub fn unlock_ref(&self, reference: &str) -> Result<()> {
         let lock = format!("{reference}.lock");
         let lock = self.run(&["rev-parse", "--path-format=absolute", "--git-path", &lock])?;

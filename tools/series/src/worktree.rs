@@ -55,13 +55,10 @@ pub fn lock(ctx: &Context, path: &Path) -> Result<Lock> {
             fs::remove_dir_all(path).at(path)?;
         }
         forget_half_made(ctx)?;
-        // Nobody works on its branch either.
-        let branch = ctx
-            .cache
-            .path(format!("linux.git/refs/heads/{}.lock", branch(path)));
-        let _ = fs::remove_file(branch);
-        // git locks what it makes until it is done, and would keep it.
         let git = Git::at(ctx.cache.path("linux.git"));
+        // Nobody works on its branch either.
+        git.unlock_ref(&format!("refs/heads/{}", branch(path)))?;
+        // git locks what it makes until it is done, and would keep it.
         git.attempt(&["worktree".as_ref(), "unlock".as_ref(), path.as_os_str()])?;
         fs::remove_file(&mark).at(&mark)?;
     }
