@@ -22,6 +22,7 @@ const FRAGMENTS: &[(&str, &str)] = fragments!(
     "kunit-rust",
     "debug",
     "debug-rust",
+    "tests",
     "bench",
     "latency",
     "arm64",
