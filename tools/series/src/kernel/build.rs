@@ -6,18 +6,20 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::SystemTime;
 
 use super::arch::{Arch, Machine};
 use super::kconfig;
-use super::lane::Lane;
+use super::lane::{Lane, PRIMARY};
 use super::warnings;
 use crate::base;
 use crate::cli::Driver;
 use crate::context::{Context, short_hash};
-use crate::error::{At, Error, Result};
+use crate::error::{At, Error, Kind, Result};
 use crate::git::Git;
 use crate::progress;
 use crate::run;
@@ -102,12 +104,12 @@ pub fn objects(
     lane: &Lane,
 ) -> Result<BTreeSet<String>> {
     // The folder cannot be built without Rust.
-    let touched: Vec<&str> = TOUCHED
+    let touched: Vec<String> = TOUCHED
         .into_iter()
         .filter(|folder| driver == Driver::Rust || *folder != "rust/")
+        .map(str::to_owned)
         .collect();
-    let key = key(toolchain, source, driver, lane);
-    compile(ctx, toolchain, source, driver, lane, &touched, &key)
+    some(ctx, toolchain, source, driver, lane, &touched)
 }
 
 /// The warnings of these objects, built now unless that was done before.
@@ -119,31 +121,23 @@ pub fn some(
     lane: &Lane,
     objects: &[String],
 ) -> Result<BTreeSet<String>> {
-    let targets: Vec<&str> = objects.iter().map(String::as_str).collect();
-    let key = key(toolchain, source, driver, lane);
-    let key = short_hash(format!("{key} {}", objects.join(" ")).as_bytes());
-    compile(ctx, toolchain, source, driver, lane, &targets, &key)
-}
-
-fn compile(
-    ctx: &Context,
-    toolchain: &Toolchain,
-    source: &Source,
-    driver: Driver,
-    lane: &Lane,
-    targets: &[&str],
-    key: &str,
-) -> Result<BTreeSet<String>> {
-    let kept = ctx.cache.dir("objects")?.join(key);
+    let kernel = key(toolchain, source, driver, lane);
+    let kept = ctx.cache.dir("objects")?.join(key_of(&kernel, objects));
     if let Ok(text) = fs::read_to_string(&kept) {
         return Ok(text.lines().map(str::to_owned).collect());
     }
     let _lock = ctx.cache.lock("build")?;
-    let built = run_make(ctx, toolchain, source, driver, lane, targets)?;
+    let targets: Vec<&str> = objects.iter().map(String::as_str).collect();
+    let built = run_make(ctx, toolchain, source, driver, lane, &targets)?;
     let found = built.warnings()?;
     let lines: String = found.iter().map(|w| format!("{w}\n")).collect();
     crate::cache::write_whole(&kept, lines.as_bytes())?;
     Ok(found)
+}
+
+/// Stands for these objects of a kernel.
+fn key_of(kernel: &str, objects: &[String]) -> String {
+    short_hash(format!("{kernel} {}", objects.join(" ")).as_bytes())
 }
 
 /// The kernel, built now unless it is in the cache.
@@ -217,9 +211,12 @@ pub(super) fn run_make(
             &key(toolchain, &base, driver, lane),
         )?;
     }
-    claim(&objects, &tree)?;
     let log = ctx.cache.path(format!("log/build-{flavour}.log"));
     fs::create_dir_all(log.parent().expect("the log has a folder")).at(&log)?;
+    if lane.name == PRIMARY {
+        drop_complained(&objects, &log, lane)?;
+    }
+    claim(&objects, &tree)?;
     fs::write(&log, "").at(&log)?;
 
     let (what, how) = (
@@ -248,17 +245,69 @@ pub(super) fn run_make(
     Ok(Built { objects, log })
 }
 
-/// Empties a folder of objects that were made from another clone's sources.
+/// Empties a folder of objects that were made from another clone's sources, or at a time that is yet to come.
 ///
-/// make goes by the time of a file: an object of the other clone can be newer than the source here that it is not of.
+/// make goes by the time of a file: an object of the other clone can be newer than the source here that it is not of, and
+/// so can every object after the clock was set back.
 pub(super) fn claim(objects: &Path, tree: &Path) -> Result<()> {
     let mark = objects.join("series.sources");
     let tree = tree.as_os_str().as_encoded_bytes();
-    if fs::read(&mark).is_ok_and(|made_from| made_from == tree) {
-        return Ok(());
+    let is_ours = fs::read(&mark).is_ok_and(|made_from| made_from == tree);
+    if !is_ours || is_to_come(&mark) || is_to_come(&objects.join(BUILT)) {
+        empty(objects)?;
     }
-    empty(objects)?;
+    // Each time: its date says when something was built here last.
     fs::write(&mark, tree).at(&mark)
+}
+
+/// Whether a mark was written at a time that is yet to come; that is said, because nothing in its folder is used.
+fn is_to_come(mark: &Path) -> bool {
+    let written = fs::metadata(mark).and_then(|meta| meta.modified());
+    let is_to_come = written.is_ok_and(|time| time > SystemTime::now());
+    if is_to_come {
+        progress::note(format_args!(
+            "{}: the clock was set back since; all is built again",
+            mark.display()
+        ));
+    }
+    is_to_come
+}
+
+/// Deletes what the last build in this folder complained about, however that build ended: it is compiled again, and
+/// complained about again, if it still has to be.
+///
+/// Patches are built one behind the other in one folder, and make is silent about what it does not compile.
+fn drop_complained(objects: &Path, log: &Path, lane: &Lane) -> Result<()> {
+    let complained = fs::read(log).ok().and_then(|log| {
+        let log = String::from_utf8_lossy(&log).into_owned();
+        // What failed left no object; only sparse calls something an error that goes well.
+        let said = |line| match lane.wants_sparse() || !str::contains(line, "error: ") {
+            true => line,
+            false => "",
+        };
+        let lines: Vec<&str> = log.lines().map(said).collect();
+        let linked = |warning: &String| {
+            warning.starts_with("vmlinux.o: ") || warning.starts_with(": modpost: ")
+        };
+        let (linked, compiled) = warnings::find(&lines.join("\n"))
+            .into_iter()
+            .partition::<BTreeSet<_>, _>(linked);
+        let mut objects = warnings::objects(&compiled)?;
+        objects.extend((!linked.is_empty()).then(|| "vmlinux.o".to_owned()));
+        Some(objects)
+    });
+    let Some(complained) = complained else {
+        // It is of a header or of a crate; or nobody knows.
+        return empty(objects);
+    };
+    for object in complained {
+        let object = objects.join(object);
+        match fs::remove_file(&object) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).at(&object),
+            _ => (),
+        }
+    }
+    Ok(())
 }
 
 fn empty(folder: &Path) -> Result<()> {
@@ -275,7 +324,8 @@ const BUILT: &str = "series.built";
 /// is built from nothing, and all that the base does not have when it is built right after the base.
 fn start(objects: &Path, key: &str, base: &str) -> Result<()> {
     let mark = objects.join(BUILT);
-    let holds_base = fs::read_to_string(&mark).is_ok_and(|built| built == base);
+    let holds_base =
+        fs::read_to_string(&mark).is_ok_and(|built| built == base) && !is_to_come(&mark);
     if !holds_base || key == base {
         return empty(objects);
     }
@@ -333,11 +383,13 @@ impl Make<'_> {
             return Ok(());
         }
         let log = fs::read(self.log).at(self.log)?;
-        Err(Error::finding(
+        let log = String::from_utf8_lossy(&log);
+        Err(Error::new(
+            blamed(&log),
             "kernel build",
             format!("make {} failed", arguments.join(" ")),
         )
-        .detail(first_errors(&String::from_utf8_lossy(&log)))
+        .detail(first_errors(&log))
         .mend(format!("read {}", self.log.display())))
     }
 
@@ -368,6 +420,20 @@ impl Make<'_> {
 
 pub fn jobs() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// What is to blame for a build that failed: the machine, if it ran out of disk or memory.
+fn blamed(log: &str) -> Kind {
+    let of_machine = [
+        "No space left on device",
+        "Cannot allocate memory",
+        "unable to execute command: Killed",
+        "Killed signal terminated program",
+    ];
+    match of_machine.iter().any(|sign| log.contains(sign)) {
+        true => Kind::Environment,
+        false => Kind::Finding,
+    }
 }
 
 /// The lines that say what went wrong first.
@@ -431,6 +497,8 @@ impl Kernel {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -448,6 +516,85 @@ mod tests {
         assert!(build("/a"));
         assert!(!build("/b"));
         assert!(!build("/a"));
+    }
+
+    /// The clock is set back by a minute after a file was written.
+    fn set_back(file: &Path) {
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let file = fs::File::options().write(true).open(file).unwrap();
+        file.set_modified(later).unwrap();
+    }
+
+    #[test]
+    fn objects_of_a_time_that_is_yet_to_come_are_not_used() {
+        let cache = tempfile::tempdir().unwrap();
+        let objects = cache.path().join("c-primary");
+        let object = objects.join("gup.o");
+        for name in ["series.sources", BUILT] {
+            fs::create_dir_all(&objects).unwrap();
+            claim(&objects, Path::new("/a")).unwrap();
+            fs::write(&object, "").unwrap();
+            fs::write(objects.join(BUILT), "key").unwrap();
+            claim(&objects, Path::new("/a")).unwrap();
+            assert!(object.exists());
+            set_back(&objects.join(name));
+            claim(&objects, Path::new("/a")).unwrap();
+            assert!(!object.exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_complained_about_is_compiled_again() {
+        let cache = tempfile::tempdir().unwrap();
+        let objects = cache.path().join("c-primary");
+        let log = cache.path().join("log");
+        // The objects that are still there after a build with this log.
+        let after = |said: Option<&str>| {
+            fs::create_dir_all(objects.join("mm")).unwrap();
+            for name in ["mm/a.o", "mm/b.o", "vmlinux.o"] {
+                fs::write(objects.join(name), "").unwrap();
+            }
+            match said {
+                Some(said) => fs::write(&log, said).unwrap(),
+                None => fs::remove_file(&log).unwrap(),
+            }
+            drop_complained(&objects, &log, &Lane::plain(PRIMARY)).unwrap();
+            ["mm/a.o", "mm/b.o", "vmlinux.o"].map(|name| objects.join(name).exists())
+        };
+        assert_eq!(after(Some("")), [true, true, true]);
+        assert_eq!(after(Some("mm/a.c:1:2: warning: x\n")), [false, true, true]);
+        for linked in [
+            "vmlinux.o: warning: objtool: f+0x1a: x\n",
+            "WARNING: modpost: vmlinux: x\n",
+        ] {
+            assert_eq!(after(Some(linked)), [true, true, false], "{linked}");
+        }
+        let failed =
+            "mm/a.c:1:2: warning: x\nmm/c.c:1:1: error: y\nerror: z\n  --> rust/kernel/mm.rs:1:1\n";
+        assert_eq!(after(Some(failed)), [false, true, true]);
+        for all in [
+            "include/linux/mm.h:1:2: warning: x\n",
+            "warning: x\n  --> /src/rust/kernel/mm.rs:1:1\n",
+        ] {
+            assert_eq!(after(Some(all)), [false; 3], "{all}");
+        }
+        assert_eq!(after(None), [false; 3], "nobody knows");
+    }
+
+    #[test]
+    fn other_objects_are_kept_under_another_key() {
+        let of = |objects: &[&str]| {
+            let objects: Vec<String> = objects.iter().map(|&name| name.to_owned()).collect();
+            key_of("kernel", &objects)
+        };
+        assert_ne!(of(&["mm/"]), of(&["mm/", "virt/"]));
+    }
+
+    #[test]
+    fn a_full_disk_is_no_fault_of_a_patch() {
+        let full = "/tmp/x.s: fatal error: error writing to y: No space left on device\n";
+        assert_eq!(blamed(full), Kind::Environment);
+        assert_eq!(blamed("mm/x.c:1:1: error: x\n"), Kind::Finding);
     }
 
     #[test]
@@ -473,6 +620,9 @@ mod tests {
         assert!(!build("base", true), "the base itself");
         assert!(build("tip", false));
         assert!(!build("tip", true), "after one that failed");
+        assert!(!build("base", true));
+        set_back(&objects.join(BUILT));
+        assert!(!build("tip", true), "after a base of a time to come");
     }
 
     #[test]
