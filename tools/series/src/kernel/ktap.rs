@@ -29,6 +29,9 @@ pub fn parse(text: &str) -> Vec<Case> {
         if let Some(plan) = plan(body) {
             open(&mut levels, depth);
             levels[depth].planned = Some(plan);
+        } else if let Some(suite) = body.strip_prefix(SUBTEST) {
+            open(&mut levels, depth);
+            levels[depth].suite = format!("{suite}.");
         } else if let Some((ok, number, rest)) = result(body) {
             open(&mut levels, depth);
             // The subtests of this result are complete.
@@ -36,7 +39,17 @@ pub fn parse(text: &str) -> Vec<Case> {
             levels[depth].add(ok, number, rest, children);
         }
     }
-    levels.into_iter().rev().flat_map(Level::finish).collect()
+    // What is open still was cut off.
+    let mut cases = Vec::new();
+    while let Some(level) = levels.pop() {
+        let outer = levels.iter().chain([&level]).skip(1);
+        let suite: String = outer.map(|level| level.suite.as_str()).collect();
+        cases.extend(level.finish().into_iter().map(|case| Case {
+            name: suite.clone() + &case.name,
+            ..case
+        }));
+    }
+    cases
 }
 
 /// Why a program skipped all that it has: "1..0 # SKIP reason".
@@ -60,25 +73,37 @@ pub fn tell_apart(cases: &mut [Case]) {
     }
 }
 
-/// KUnit's results among everything else on a console, a case for each suite.
-pub fn suites(console: &str) -> Vec<Case> {
-    // Suites stand at the left margin, and what they hold is indented.
-    let outer: Vec<&str> = console
+/// KUnit's results among everything else on a console: "suite.case".
+pub fn kunit(console: &str) -> Vec<Case> {
+    let is_ktap = |line: &&str| {
+        let body = line.trim_start_matches(' ');
+        plan(body).is_some() || result(body).is_some() || body.starts_with(SUBTEST)
+    };
+    // The list of suites stands at the left margin. What is indented before it is of something else.
+    let said: Vec<&str> = console
         .lines()
-        .filter(|line| plan(line).is_some() || result(line).is_some())
+        .skip_while(|line| plan(line).is_none())
+        .filter(is_ktap)
         .collect();
-    if outer.iter().any(|line| plan(line).is_some()) {
-        return parse(&outer.join("\n"));
+    let mut cases = parse(&said.join("\n"));
+    if said.is_empty() {
+        cases.push(Case {
+            name: "suites".to_owned(),
+            verdict: Verdict::CutOff,
+            reason: String::new(),
+        });
     }
-    vec![Case {
-        name: "suites".to_owned(),
-        verdict: Verdict::CutOff,
-        reason: String::new(),
-    }]
+    tell_apart(&mut cases);
+    cases
 }
+
+/// In front of the name of what is indented.
+const SUBTEST: &str = "# Subtest: ";
 
 #[derive(Default)]
 struct Level {
+    /// Its name with a dot, as far as it was said before its result.
+    suite: String,
     planned: Option<usize>,
     seen: usize,
     cases: Vec<Case>,
@@ -115,7 +140,9 @@ impl Level {
             });
             return;
         }
-        let blamed = children.iter().any(|case| case.verdict != Verdict::Pass);
+        let blamed = children
+            .iter()
+            .any(|case| matches!(case.verdict, Verdict::Fail | Verdict::CutOff));
         for mut case in children {
             case.name = format!("{name}.{}", case.name);
             self.cases.push(case);
@@ -205,27 +232,41 @@ mod tests {
     }
 
     #[test]
-    fn suites_of_kunit_among_other_lines() {
-        let console = "Linux version 7.3.4\nKTAP version 1\n1..3\r\n    KTAP version 1\n    1..2\n\
-            ok i am no result\n    not ok 1 inner\n    ok 2 other\nnot ok 1 rust_a\r\nbusy\nok 2 rust_b\n";
-        let found: Vec<_> = suites(console)
+    fn cases_of_kunit_among_other_lines() {
+        let console = "    ok 9 too early\nLinux version 7.3.4\nKTAP version 1\n1..4\r\n\
+            \x20   KTAP version 1\n    # Subtest: rust_a\n    1..3\n\
+            ok i am no result\n    not ok 1 inner\n    ok 2 other # SKIP no memory\nbusy\n\
+            \x20       KTAP version 1\n        # Subtest: each\n        ok 1 small\r\n        ok 2 big\n\
+            \x20   ok 3 each\n# rust_a: pass:1 fail:1 skip:1 total:3\nnot ok 1 rust_a\r\nbusy\nok 2 rust_b\n\
+            \x20   1..1\n    ok 1 same # SKIP none\nnot ok 3 rust_c\n";
+        let found: Vec<_> = kunit(console)
             .into_iter()
             .map(|case| (case.name, case.verdict))
             .collect();
         assert_eq!(
             found,
             expect(&[
-                ("rust_a", Verdict::Fail),
+                ("rust_a.inner", Verdict::Fail),
+                ("rust_a.other", Verdict::Skip),
+                ("rust_a.each.small", Verdict::Pass),
+                ("rust_a.each.big", Verdict::Pass),
                 ("rust_b", Verdict::Pass),
-                ("case 3", Verdict::CutOff)
+                ("rust_c.same", Verdict::Skip),
+                ("rust_c", Verdict::Fail),
+                ("case 4", Verdict::CutOff)
             ])
         );
+        assert_eq!(kunit(console)[1].reason, "SKIP no memory");
     }
 
     #[test]
-    fn a_kernel_that_ran_no_suite_is_cut_off() {
-        let found = suites("Linux version 7.3.4\nok\n");
-        assert_eq!(found[0].verdict, Verdict::CutOff);
+    fn a_kernel_that_dies_in_a_suite_is_cut_off_there() {
+        let found = kunit(
+            "1..1\n    # Subtest: mm\n    1..2\n    ok 1 a\n        # Subtest: each\n\
+            \x20       ok 1 small\n[ 1.0] Oops: 0000\n",
+        );
+        let names: Vec<&str> = found.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names, ["mm.each.small", "mm.a", "mm.case 2", "case 1"]);
     }
 
     #[test]
