@@ -366,10 +366,10 @@ mod tests {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../series.toml");
         let config = crate::config::Config::load(file.as_ref()).unwrap();
         for (name, fragments) in [
-            ("primary", vec!["base", "rust", "kunit-rust"]),
+            ("primary", vec!["base", "rust", "kunit-rust", "tests"]),
             (
                 "debug",
-                vec!["base", "rust", "kunit-rust", "debug", "debug-rust"],
+                vec!["base", "rust", "kunit-rust", "tests", "debug", "debug-rust"],
             ),
         ] {
             let lane = config.kernel.lane(Some(name)).unwrap();
