@@ -93,7 +93,8 @@ fn check(name: &str, then: Then) {
 #[test]
 fn guests_that_power_off() {
     for name in [
-        "pass", "fail", "skip", "cut-off", "kasan", "lockdep", "between", "printk",
+        "pass", "fail", "skip", "cut-off", "kasan", "lockdep", "kmemleak", "dma-api", "between",
+        "printk",
     ] {
         check(name, Then::PowersOff);
     }

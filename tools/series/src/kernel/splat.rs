@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Complaints of the kernel on its console, each put to the test that was running.
+//! Complaints of the kernel on its console, each put to the test that was running, and counted once for it.
+
+use std::collections::BTreeSet;
 
 use super::settings::{Complaint, GuestTest};
 
@@ -20,7 +22,7 @@ impl Splat {
     }
 }
 
-const SIGNS: [&str; 15] = [
+const SIGNS: [&str; 17] = [
     "WARNING: ",
     "BUG: ",
     "kernel BUG at",
@@ -31,11 +33,15 @@ const SIGNS: [&str; 15] = [
     "INFO: possible recursive locking",
     "possible circular locking dependency",
     "INFO: task ",
+    // Of lockdep, which is off from there on.
+    "INFO: trying to register",
     "rcu: INFO: ",
     "kmemleak: ",
     "DMA-API: ",
     "Kernel panic - not syncing",
     "general protection fault",
+    // As arm64 calls it.
+    "Unable to handle kernel",
 ];
 
 /// Lines that look like a complaint and are none.
@@ -68,7 +74,28 @@ pub fn find(console: &str) -> Vec<Splat> {
             });
         }
     }
+    let mut seen = BTreeSet::new();
+    splats.retain(|splat| seen.insert((splat.test.clone(), fingerprint(&splat.line))));
     splats
+}
+
+/// A line without what differs each time that it is said: numbers and addresses, but for the line of a source file.
+fn fingerprint(line: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut print = String::new();
+    let mut rest = line;
+    while let Some(next) = rest.chars().next() {
+        let end = rest.find(|c| is_word(c) != is_word(next));
+        let (part, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        let is_number = part.starts_with(|c: char| c.is_ascii_digit())
+            || part.len() >= 8 && part.bytes().all(|c| c.is_ascii_hexdigit());
+        let is_of_file = [".c:", ".h:", ".rs:"]
+            .iter()
+            .any(|end| print.ends_with(end));
+        print += if is_number && !is_of_file { "#" } else { part };
+        rest = behind;
+    }
+    print
 }
 
 /// Without "[   12.345678]".
@@ -93,6 +120,57 @@ mod tests {
         assert_eq!(found[0].test, "a");
         assert_eq!(found[0].line, "BUG: KASAN: slab-out-of-bounds in f");
         assert_eq!(found[1].test, "b");
+    }
+
+    #[test]
+    fn the_same_splat_counts_once_in_a_test() {
+        let splat = |time: &str, cpu, pid, at: &str| {
+            format!("[{time}] WARNING: mm/gup.c:{at} at f+0x1a/0x{pid}, CPU#{cpu}: race/{pid}\n")
+        };
+        let first = splat("   1.0", 0, 77, "12");
+        let again = splat("  11.5", 1, 1078, "12");
+        let other = splat("  11.5", 1, 1078, "99");
+        let console = format!("series: begin a\n{first}{again}{other}series: begin b\n{again}");
+        let found: Vec<_> = find(&console)
+            .into_iter()
+            .map(|splat| (splat.test, splat.line.contains(":99 ")))
+            .collect();
+        let of = |test: &str, other| (test.to_owned(), other);
+        assert_eq!(found, [of("a", false), of("a", true), of("b", false)]);
+    }
+
+    #[test]
+    fn numbers_and_addresses_are_in_no_fingerprint() {
+        for (line, print) in [
+            (
+                "BUG: unable to handle page fault for address: ffff888003a51c00",
+                "BUG: unable to handle page fault for address: #",
+            ),
+            (
+                "WARNING: CPU: 1 PID: 77 at mm/gup.c:12 try_grab_folio+0x1a/0x40",
+                "WARNING: CPU: # PID: # at mm/gup.c:12 try_grab_folio+#/#",
+            ),
+            (
+                "INFO: task kworker/1:2:88 blocked for more than 120 seconds.",
+                "INFO: task kworker/#:#:# blocked for more than # seconds.",
+            ),
+            (
+                "BUG: KASAN: slab-use-after-free in deadbeef_add+0x8/0x10",
+                "BUG: KASAN: slab-use-after-free in deadbeef_add+#/#",
+            ),
+        ] {
+            assert_eq!(fingerprint(line), print);
+        }
+    }
+
+    #[test]
+    fn other_words_for_a_splat() {
+        for line in [
+            "Unable to handle kernel paging request at virtual address dead000000000108",
+            "INFO: trying to register non-static key.",
+        ] {
+            assert_eq!(find(line).len(), 1, "{line}");
+        }
     }
 
     #[test]
