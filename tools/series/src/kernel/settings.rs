@@ -112,12 +112,7 @@ impl Complaint {
                 "complaints: line has ten characters at least, and reason says why".to_owned(),
             );
         }
-        let is_date = self.until.len() == 10
-            && self.until.bytes().enumerate().all(|(i, c)| match i {
-                4 | 7 => c == b'-',
-                _ => c.is_ascii_digit(),
-            });
-        if !is_date {
+        if !clock::is_day(&self.until) {
             return Err(format!(
                 "complaints: until = {:?} is no date like 2027-05-31",
                 self.until
@@ -350,6 +345,7 @@ mod tests {
             ("DMA-API: no memory", " ", "2026-11-15"),
             ("DMA-API: no memory", "r", "15.11.2026"),
             ("DMA-API: no memory", "r", "2026-11-1"),
+            ("DMA-API: no memory", "r", "2027-99-99"),
         ] {
             let mut test = GuestTest::plain("a", 1);
             test.complaints = vec![Complaint {
