@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{BUILD, Entry, Kind, Report};
 use crate::context::hex;
+use crate::kernel::lane::PRIMARY;
 
 /// What the schema allows for an excerpt of a log.
 const EXCERPT: usize = 16_384;
@@ -190,7 +191,12 @@ fn checkout(report: &Report, origin: &str, entry: &Entry) -> Checkout {
 }
 
 fn build(report: &Report, origin: &str, kernel: &str, id: &str, checkout_id: &str) -> Build {
-    let (lane, _) = report.lane(kernel);
+    let (lane, sources) = report.lane(kernel);
+    let lane_name = match lane {
+        Some(_) => kernel.split(' ').next().unwrap_or(kernel),
+        None => PRIMARY,
+    };
+    let driver = sources.rsplit('+').next().unwrap_or(sources);
     let toolchain = lane.map_or(&report.toolchain, |lane| &lane.toolchain);
     let of_it = |entry: &&Entry| split(&entry.kernel).0 == kernel;
     let mut entries = report.entries.iter().filter(of_it);
@@ -207,7 +213,7 @@ fn build(report: &Report, origin: &str, kernel: &str, id: &str, checkout_id: &st
         origin: origin.to_owned(),
         comment: kernel.to_owned(),
         architecture: lane.map_or("x86_64".to_owned(), |lane| lane.arch.clone()),
-        config_name: kernel.rsplit('+').next().unwrap_or(kernel).to_owned(),
+        config_name: format!("{lane_name}-{driver}"),
         status,
         duration: built.and_then(|entry| entry.seconds),
         log_excerpt: built.map_or(String::new(), |entry| excerpt(&entry.reason)),
@@ -301,6 +307,8 @@ mod tests {
                 said("x86_64", "trixie-0123")
             ]
         );
+        let configs: Vec<&str> = all.builds.iter().map(|b| b.config_name.as_str()).collect();
+        assert_eq!(configs, ["thumb-c", "thumb-c", "primary-c"]);
         assert_eq!(
             all.checkouts[0].patchset_hash, "",
             "the base has no patches"
