@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::build::Kernel;
 use super::guest;
 use super::qemu::{End, Guest};
+use crate::cache;
 use crate::context::{Context, short_hash};
-use crate::error::{At, Result};
+use crate::error::Result;
 use crate::progress;
 use crate::toolchain::Toolchain;
 
@@ -35,7 +36,7 @@ pub fn choose(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<A
         Ok(reason) => reason,
         Err(_) => {
             let reason = probe(ctx, toolchain, kernel)?;
-            fs::write(&file, &reason).at(&file)?;
+            cache::write_whole(&file, reason.as_bytes())?;
             reason
         }
     };
