@@ -90,6 +90,10 @@ impl Error {
         self
     }
 
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
     pub fn exit_code(&self) -> u8 {
         self.0.kind as u8
     }

@@ -393,7 +393,7 @@ impl Session<'_> {
                 self.boot(&toolchain, &kernel, name, programs, tests, args)
             }
             Err(e) => {
-                self.tally.add(Entry::fail(name, BUILD, "").because(e));
+                self.tally.add(Entry::broken(&e, name, BUILD, ""));
                 None
             }
         }

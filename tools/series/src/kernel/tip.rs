@@ -74,19 +74,22 @@ impl Session<'_> {
             let start = Instant::now();
             let tip = Source::tip(&self.stack);
             let built = build(self.ctx, &toolchain, &tip, driver, lane);
-            let judged = match (&built, &base) {
-                (Err(e), _) => Err(Error::finding(&name, e)),
-                (Ok(built), Some(Some(base))) => {
-                    warnings::none_new(&name, &base.warnings, &built.warnings)
-                }
+            let what = what_is_built(lane);
+            let entry = match (&built, &base) {
+                (Err(e), _) => Entry::broken(e, &name, BUILD, what),
                 // That the base was not built was said and counted.
-                (Ok(_), Some(None)) => Ok(()),
-                (Ok(_), None) if lane.base.is_some() => Ok(()),
-                (Ok(built), None) => self
-                    .known(lane, &toolchain, &built.warnings)
-                    .and_then(|known| warnings::none_new(&name, &known, &built.warnings)),
+                (Ok(_), Some(None)) => Entry::pass(&name, BUILD, what),
+                (Ok(_), None) if lane.base.is_some() => Entry::pass(&name, BUILD, what),
+                (Ok(built), base) => {
+                    let known = match base {
+                        Some(Some(base)) => Ok(base.warnings.clone()),
+                        _ => self.known(lane, &toolchain, &built.warnings),
+                    };
+                    let judged =
+                        known.and_then(|known| warnings::none_new(&name, &known, &built.warnings));
+                    Entry::of(&judged, &name, BUILD, what)
+                }
             };
-            let entry = Entry::of(&judged, &name, BUILD, what_is_built(lane));
             self.tally.add(entry.taking(start.elapsed()));
             tips.extend(built.ok().and_then(|built| Some((name, built.kernel?))));
         }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache;
 use crate::cli::{Form, ReportArgs};
 use crate::context::Context;
-use crate::error::{At, Error, Outcome, Result};
+use crate::error::{self, At, Error, Outcome, Result};
 use crate::progress::StepTime;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,12 +110,21 @@ impl Entry {
         self
     }
 
-    /// A failure with the error, or a pass.
+    /// A pass, or what [`Self::broken`] makes of the error.
     pub fn of<T>(result: &Result<T>, kernel: &str, test: &str, case: &str) -> Self {
         match result {
             Ok(_) => Self::pass(kernel, test, case),
-            Err(e) => Self::fail(kernel, test, case).because(e),
+            Err(e) => Self::broken(e, kernel, test, case),
         }
+    }
+
+    /// A failure with the error; but what the machine lacks is no fault of what was to be tested.
+    pub fn broken(error: &Error, kernel: &str, test: &str, case: &str) -> Self {
+        let kind = match error.kind() {
+            error::Kind::Environment => Kind::NotRun,
+            error::Kind::Finding | error::Kind::Config => Kind::Fail,
+        };
+        Self::new(kind, kernel, test, case).because(error)
     }
 
     pub fn failed(&self) -> bool {
@@ -352,6 +361,16 @@ mod tests {
         assert_eq!(entry.to_string(), "skip  tip+c: iommufd: x: y: not here");
         let entry = Entry::fail("", "check", "").because("one\ntwo");
         assert_eq!(entry.to_string(), "FAIL  check\none\ntwo");
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_no_failure_of_a_patch() {
+        let of = |error: Error| Entry::of(&Err::<(), _>(error), "tip+c", BUILD, "").kind;
+        assert_eq!(of(Error::finding("mm/gup.c", "x")), Kind::Fail);
+        assert_eq!(of(Error::config("series.toml", "x")), Kind::Fail);
+        assert_eq!(of(Error::environment("/", "no disk")), Kind::NotRun);
+        let passed = Entry::of(&Ok::<_, Error>(()), "tip+c", BUILD, "");
+        assert_eq!(passed.kind, Kind::Pass);
     }
 
     #[test]
