@@ -2,7 +2,7 @@
 //! The cache folder: everything that can be made again.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -61,38 +61,32 @@ impl Cache {
         Ok(dir)
     }
 
-    /// Waits until no other process holds the lock of this name, saying who does.
+    /// As [`lock`], by a name.
     pub fn lock(&self, name: &str) -> Result<Lock> {
-        let path = self.path(format!("{name}.lock"));
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .at(&path)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut pid = String::new();
-            file.read_to_string(&mut pid).at(&path)?;
-            progress::note(format_args!(
-                "waiting for process {} that holds {}",
-                pid.trim(),
-                path.display()
-            ));
-            flock(&file, FlockOperation::LockExclusive)
-                .map_err(std::io::Error::from)
-                .at(&path)?;
+        lock(&self.path(format!("{name}.lock")))
+    }
+
+    /// The folder for temporary files, for as long as the lock is held. What runs left there that were killed is removed
+    /// when no other run is going on, which could own it.
+    pub fn temporary(&self) -> Result<(PathBuf, Lock)> {
+        let dir = self.dir("tmp")?;
+        let path = self.path("tmp.lock");
+        let file = open(&path)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // What cannot be removed is in nobody's way.
+            let _ = fs::remove_dir_all(&dir);
+            self.dir("tmp")?;
         }
-        file.set_len(0).at(&path)?;
-        file.rewind().at(&path)?;
-        writeln!(file, "{}", std::process::id()).at(&path)?;
-        Ok(Lock { _file: file })
+        flock(&file, FlockOperation::LockShared)
+            .map_err(io::Error::from)
+            .at(&path)?;
+        Ok((dir, Lock { _file: file }))
     }
 
     /// Free bytes on the cache's file system.
     pub fn free(&self) -> Result<u64> {
         let stat = rustix::fs::statvfs(&self.root)
-            .map_err(std::io::Error::from)
+            .map_err(io::Error::from)
             .at(&self.root)?;
         Ok(stat.f_bavail * stat.f_frsize)
     }
@@ -110,6 +104,37 @@ impl Cache {
         .mend("free some disk")
         .mend("export XDG_CACHE_HOME=/a/folder/on/a/larger/disk"))
     }
+}
+
+/// Waits until no other process holds the lock that this file is, saying who does.
+pub fn lock(path: &Path) -> Result<Lock> {
+    let mut file = open(path)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut pid = String::new();
+        file.read_to_string(&mut pid).at(path)?;
+        progress::note(format_args!(
+            "waiting for process {} that holds {}",
+            pid.trim(),
+            path.display()
+        ));
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(io::Error::from)
+            .at(path)?;
+    }
+    file.set_len(0).at(path)?;
+    file.rewind().at(path)?;
+    writeln!(file, "{}", std::process::id()).at(path)?;
+    Ok(Lock { _file: file })
+}
+
+fn open(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .at(path)
 }
 
 /// Writes a file so that whoever reads it, whenever this ends, finds all of it or what was there before.
@@ -140,6 +165,25 @@ mod tests {
             error.contains("a kernel needs 8589934592 GiB") && error.contains("XDG_CACHE_HOME"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn temporary_files_of_runs_that_were_killed_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache {
+            root: dir.path().to_owned(),
+        };
+        let (temporary, first) = cache.temporary().unwrap();
+        let left = temporary.join(".tmpX/index");
+        fs::create_dir_all(left.parent().unwrap()).unwrap();
+        fs::write(&left, "").unwrap();
+        let (_, second) = cache.temporary().unwrap();
+        assert!(left.exists(), "the first run goes on");
+        drop(first);
+        assert!(cache.temporary().is_ok() && left.exists());
+        drop(second);
+        let (temporary, _third) = cache.temporary().unwrap();
+        assert!(temporary.exists() && !left.exists());
     }
 
     #[test]

@@ -59,6 +59,9 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<Outcome> {
     let ctx = Context::find(&cli.global)?;
+    let (temporary, _running) = ctx.cache.temporary()?;
+    // The first folder stays, and this is the first.
+    let _ = tempfile::env::override_temp_dir(&temporary);
     history::keep_in(ctx.cache.dir("durations")?);
     match &cli.command {
         Command::Doctor(args) => doctor::doctor(&ctx, args),

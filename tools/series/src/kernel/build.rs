@@ -482,7 +482,7 @@ impl Kernel {
     fn keep(mut self, ctx: &Context, built: &Built) -> Result<Self> {
         self.warnings = built.warnings()?;
         let parent = ctx.cache.dir("kernel")?;
-        let part = tempfile::tempdir_in(&parent).at(&parent)?;
+        let part = tempfile::tempdir().at("temporary folder")?;
         let from = built.objects.join(self.arch.image);
         fs::copy(&from, part.path().join(self.arch.image_name())).at(&from)?;
         let symbols = built.objects.join("System.map");

@@ -20,7 +20,7 @@ const INIT: &str = include_str!("../../data/init.sh");
 /// Packs /guest into an initramfs whose bytes depend on its contents alone.
 const PACK: &str = "cd /guest && find . -mindepth 1 -exec touch -h -d @0 {} + && \
     find . -mindepth 1 -printf '%P\\n' | LC_ALL=C sort | \
-    cpio --quiet --reproducible -o -H newc -R 0:0 | gzip -n -1 > /out/initramfs.new";
+    cpio --quiet --reproducible -o -H newc -R 0:0 | gzip -n -1 > /out/initramfs";
 
 /// An initramfs that runs nothing and powers off.
 pub fn empty(ctx: &Context, toolchain: &Toolchain, machine: &'static Machine) -> Result<PathBuf> {
@@ -98,8 +98,10 @@ pub fn packed(
     if finished.exists() {
         return Ok(finished);
     }
-    let temporary = tempfile::tempdir_in(&dir).at(&dir)?;
-    let guest = temporary.path();
+    let temporary = tempfile::tempdir().at("temporary folder")?;
+    let out = temporary.path();
+    let guest = &out.join("guest");
+    fs::create_dir(guest).at(guest)?;
     for folder in ["bin", "dev", "proc", "sys", "tmp"] {
         fs::create_dir(guest.join(folder)).at(guest)?;
     }
@@ -122,11 +124,11 @@ pub fn packed(
     fill(guest)?;
 
     let log = ctx.cache.path("log/initramfs.log");
-    let mut command = toolchain.command(&[(guest, "/guest"), (&dir, "/out")], "sh");
+    let mut command = toolchain.command(&[(guest, "/guest"), (out, "/out")], "sh");
     command.args(["-c", PACK]);
     run::logged(&mut command, "initramfs", &log)?;
-    let new = dir.join("initramfs.new");
-    fs::rename(&new, &finished).at(&finished)?;
+    // Another process may have packed the same meanwhile.
+    fs::rename(out.join("initramfs"), &finished).at(&finished)?;
     Ok(finished)
 }
 
