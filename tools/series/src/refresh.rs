@@ -27,6 +27,8 @@ struct Wanted {
 }
 
 pub fn refresh(ctx: &Context, args: &RefreshArgs) -> Result<Outcome> {
+    // Two at once would write, delete and rename the same files.
+    let _lock = ctx.cache.lock(&format!("refresh-{}", ctx.id()))?;
     let base = base::ensure(ctx)?;
     if !args.fold.is_empty() {
         return folded(ctx, &base, args);

@@ -4,6 +4,11 @@
 mod toy;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use rustix::fs::{FlockOperation, flock};
 
 use toy::{Toy, replace};
 
@@ -44,6 +49,27 @@ fn apply_does_not_overwrite_work() {
             .contains("line two")
     });
     assert!(saved, "uncommitted work is kept too: {kept}");
+}
+
+#[test]
+fn one_refresh_waits_for_another() {
+    let toy = Toy::with_stack();
+    let locks = fs::read_dir(toy.path("cache/series")).unwrap();
+    let is_one = |path: &PathBuf| path.to_string_lossy().contains("/refresh-");
+    let lock = locks.map(|entry| entry.unwrap().path()).find(is_one);
+    let held = fs::File::open(lock.expect("a refresh leaves its lock")).unwrap();
+    flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+
+    let mut command = toy.command(&["refresh"]);
+    let mut second = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(second.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("waiting for process"), "{line}");
+    assert!(second.try_wait().unwrap().is_none());
+    drop(held);
+    said.read_to_string(&mut line).unwrap();
+    assert!(second.wait().unwrap().success(), "{line}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accel::Accel;
 use super::arch::Machine;
+use crate::cache::{self, Lock};
 use crate::error::{At, Error, Result};
 use crate::toolchain::Toolchain;
 
@@ -113,9 +114,7 @@ impl Guest<'_> {
 
     pub fn run(&self, toolchain: &Toolchain) -> Result<Ran> {
         let place = self.image.parent().expect("an image lies in a folder");
-        fs::create_dir_all(self.logs).at(self.logs)?;
-        let results = self.logs.join("results.log");
-        File::create(&results).at(&results)?;
+        let (results, _lock) = self.claim_logs()?;
         let mut command = toolchain.command(
             &[
                 (place, "/kernel"),
@@ -136,6 +135,16 @@ impl Guest<'_> {
             .spawn()
             .map_err(|e| Error::environment(self.machine.qemu, e))?;
         self.watch(child, &results)
+    }
+
+    /// An empty file for the results, which no other process writes as long as the lock is held: two runs of the same
+    /// stack have the same logs.
+    fn claim_logs(&self) -> Result<(PathBuf, Lock)> {
+        fs::create_dir_all(self.logs).at(self.logs)?;
+        let lock = cache::lock(&self.logs.join("lock"))?;
+        let results = self.logs.join("results.log");
+        File::create(&results).at(&results)?;
+        Ok((results, lock))
     }
 
     pub(super) fn watch(&self, mut child: Child, results: &Path) -> Result<Ran> {
@@ -235,6 +244,10 @@ mod tests {
     }
 
     fn guest_of(arch: &str, icount: bool) -> Vec<String> {
+        with_logs(arch, icount, Path::new("/l")).arguments()
+    }
+
+    fn with_logs<'a>(arch: &str, icount: bool, logs: &'a Path) -> Guest<'a> {
         let machine = Arch::of_test(arch).machine.unwrap();
         Guest {
             machine,
@@ -245,11 +258,26 @@ mod tests {
             accel: Accel::Tcg,
             icount,
             timeout: Duration::from_secs(1),
-            logs: Path::new("/l"),
+            logs,
             interactive: false,
             plugin: None,
         }
-        .arguments()
+    }
+
+    #[test]
+    fn two_guests_do_not_write_the_same_logs() {
+        let dir = tempfile::tempdir().unwrap();
+        let guest = with_logs("x86_64", false, dir.path());
+        let (results, first) = guest.claim_logs().unwrap();
+        fs::write(&results, "ok 1").unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| guest.claim_logs().map(|_| ()));
+            thread::sleep(Duration::from_millis(200));
+            assert_eq!(fs::read_to_string(&results).unwrap(), "ok 1");
+            drop(first);
+            second.join().unwrap().unwrap();
+        });
+        assert_eq!(fs::read_to_string(&results).unwrap(), "");
     }
 
     #[test]
