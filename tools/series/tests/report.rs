@@ -8,6 +8,28 @@ use std::fs;
 use toy::Toy;
 
 #[test]
+fn a_run_that_cannot_start_leaves_the_report_of_the_last() {
+    let toy = Toy::with_stack();
+    let dir = toy.path("cache/series/report");
+    let missing = toy.run(&["report"]).err;
+    let named = missing.split(&*dir.to_string_lossy()).nth(1).unwrap();
+    let name = named.trim_start_matches('/').split(':').next().unwrap();
+    fs::write(dir.join(name), "{}").unwrap();
+    let lane = "\n[[kernel.lanes]]\nname = \"primary\"\nconfig = [\"base\"]\ndrivers = [\"c\"]\n";
+    let file = toy.repo().join("series.toml");
+    let text = fs::read_to_string(&file).unwrap() + lane;
+    fs::write(&file, text).unwrap();
+
+    let mut command = toy.command(&["--toolchain", "host", "test"]);
+    // No compiler is here.
+    let output = command.env("PATH", toy.path("nowhere")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("this machine lacks"), "{said}");
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(dir.join(name).exists());
+}
+
+#[test]
 fn without_a_run_there_is_nothing_to_report() {
     let toy = Toy::with_stack();
     let ran = toy.run(&["report"]);

@@ -60,12 +60,8 @@ pub fn find(folder: &Path, key: &str) -> Option<Kept> {
 
 /// A run that passed in everything is kept, one that did not is booted again next time.
 pub fn settle(folder: &Path, run: &Run, passed: bool) -> Result<()> {
-    let path = path(folder, &run.key);
     if !passed {
-        return match fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).at(&path),
-            _ => Ok(()),
-        };
+        return forget(folder, run);
     }
     // Its date is that of the boot, however often it is used.
     if run.kept.is_some() {
@@ -77,7 +73,16 @@ pub fn settle(folder: &Path, run: &Run, passed: bool) -> Result<()> {
         ran: run.ran.clone(),
     };
     let text = serde_json::to_string(&kept).expect("plain data");
-    cache::write_whole(&path, text.as_bytes())
+    cache::write_whole(&path(folder, &run.key), text.as_bytes())
+}
+
+/// A run that is not relied upon, whether it was kept or not, is booted again next time.
+pub fn forget(folder: &Path, run: &Run) -> Result<()> {
+    let path = path(folder, &run.key);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).at(&path),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +109,11 @@ mod tests {
         let kept = find(dir.path(), &run.key).unwrap();
         assert_eq!(kept.ran, run.ran);
         assert!(find(dir.path(), "other").is_none());
-        // What was kept and no longer passes is booted next time.
+        // What was kept and is in doubt, or no longer passes, is booted next time.
+        forget(dir.path(), &run).unwrap();
+        forget(dir.path(), &run).unwrap();
+        assert!(find(dir.path(), &run.key).is_none());
+        settle(dir.path(), &run, true).unwrap();
         settle(dir.path(), &run, false).unwrap();
         assert!(find(dir.path(), &run.key).is_none());
     }

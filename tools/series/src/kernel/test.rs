@@ -52,9 +52,12 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         patches::need(ctx, n)?;
     }
     let lanes = tip::chosen(ctx, &args.lane)?;
-    report::forget(ctx)?;
     let kind = kind(args);
     progress::expect(&kind);
+    // Without these there is no run, and the last one is not forgotten.
+    let toolchain = Toolchain::ensure(ctx)?;
+    let stack = stack::ensure(ctx)?;
+    report::forget(ctx)?;
     let mut tally = Tally::default();
     if lanes.is_empty() {
         own_tests(ctx, &mut tally);
@@ -62,8 +65,8 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     let mut session = Session {
         ctx,
         primary: ctx.config.kernel.lane(None)?,
-        toolchain: Toolchain::ensure(ctx)?,
-        stack: stack::ensure(ctx)?,
+        toolchain,
+        stack,
         tally,
         deadline: args.budget.map(|budget: Duration| start + budget),
         use_kept: if args.again {
@@ -427,10 +430,16 @@ impl Session<'_> {
         }
     }
 
-    /// A run that failed nothing since `failed` were counted is kept; one that did is booted again next time.
+    /// A run that failed nothing since `failed` were counted is kept; one that did is booted again next time. That is
+    /// done as soon as it is judged: whatever ends this process later, it need not be booted again.
     pub(super) fn settle(&mut self, run: &Run, failed: usize) -> Result<()> {
         self.not_booted += usize::from(run.kept.is_some());
         kept::settle(&kept::folder(self.ctx)?, run, self.tally.failed == failed)
+    }
+
+    /// A base that others were held against, and that they differ from: that can be its fault.
+    pub(super) fn doubt(&self, base: &Run) -> Result<()> {
+        kept::forget(&kept::folder(self.ctx)?, base)
     }
 
     /// The kernel's own selftests end as they end on the base.
@@ -460,7 +469,8 @@ impl Session<'_> {
         } else {
             self.ctx.config.kernel.usual()
         };
-        let mut runs = Vec::new();
+        let mut runs: Vec<Run> = Vec::new();
+        let mut differs = false;
         let kernels: &[(&Source, Driver)] = if quick {
             &[(&tip, Driver::Rust)]
         } else {
@@ -481,28 +491,27 @@ impl Session<'_> {
             if source.commit == base.commit {
                 tests.retain(|test| !test.not_on_base);
             }
-            runs.extend(self.boot_built(kernel, &name, &tip, &tests, &boot_args()));
+            let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &boot_args()) else {
+                continue;
+            };
+            let before = self.tally.failed;
+            if source.commit == base.commit {
+                self.require_base(&run, &tests);
+            } else {
+                self.require_all(&run);
+                if !quick {
+                    self.require_same(runs.iter().find(|run| is_base(run)), &run, &tests);
+                }
+            }
+            self.settle(&run, before)?;
+            differs |= self.tally.failed > before;
+            runs.push(run);
         }
         outln!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
-        let before_all = self.tally.failed;
-        for run in &runs {
-            let before = self.tally.failed;
-            if run.name.starts_with("base") {
-                self.require_base(run, &tests);
-            } else {
-                self.require_all(run);
-                if !quick {
-                    let base = runs.iter().find(|run| run.name.starts_with("base"));
-                    self.require_same(base, run, &tests);
-                }
-                self.settle(run, before)?;
-            }
+        if differs && let Some(base) = runs.iter().find(|run| is_base(run)) {
+            self.doubt(base)?;
         }
-        // Whatever differs from the base can be its fault.
-        if let Some(base) = runs.iter().find(|run| run.name.starts_with("base")) {
-            self.settle(base, before_all)?;
-        }
-        if let Some(base) = runs.into_iter().find(|run| run.name.starts_with("base")) {
+        if let Some(base) = runs.into_iter().find(is_base) {
             self.bases.insert(self.primary.name.clone(), base);
         }
         Ok(())
@@ -599,6 +608,10 @@ impl Session<'_> {
         }
         self.require_end(run);
     }
+}
+
+fn is_base(run: &Run) -> bool {
+    run.name.starts_with("base")
 }
 
 /// A case that has to pass, or say why it does not apply; how many may do that is looked at elsewhere.

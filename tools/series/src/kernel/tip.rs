@@ -160,12 +160,12 @@ impl Session<'_> {
         let booted = self.bases.len();
         let beside = match &lane.base {
             Some(other) => {
-                self.base_of(other);
+                self.base_of(other)?;
                 other
             }
             None => {
                 if let Some(base) = base {
-                    self.boot_base(lane, toolchain, &base);
+                    self.boot_base(lane, toolchain, &base)?;
                 }
                 &lane.name
             }
@@ -190,18 +190,19 @@ impl Session<'_> {
             self.bases.extend(base.map(|base| (beside.clone(), base)));
             self.settle(&run, before)?;
         }
-        // Whatever differs from the base can be its fault.
-        if base_is_new && let Some(base) = self.bases.remove(beside) {
-            self.settle(&base, before_all)?;
-            self.bases.insert(beside.clone(), base);
+        if base_is_new
+            && self.tally.failed > before_all
+            && let Some(base) = self.bases.get(beside)
+        {
+            self.doubt(base)?;
         }
         Ok(())
     }
 
     /// Boots the base of another lane, unless that was done.
-    fn base_of(&mut self, name: &str) {
+    fn base_of(&mut self, name: &str) -> Result<()> {
         if self.bases.contains_key(name) {
-            return;
+            return Ok(());
         }
         let settings = &self.ctx.config.kernel;
         let booted = settings
@@ -210,7 +211,7 @@ impl Session<'_> {
         match booted {
             Ok((lane, toolchain)) => {
                 if let Some(kernel) = self.base(lane, &toolchain).and_then(|built| built.kernel) {
-                    self.boot_base(lane, &toolchain, &kernel);
+                    self.boot_base(lane, &toolchain, &kernel)?;
                 }
             }
             Err(e) => {
@@ -218,22 +219,26 @@ impl Session<'_> {
                 self.tally.add(Entry::not_run(&name, BOOT, "").because(e));
             }
         }
+        Ok(())
     }
 
     /// Boots the base of a lane, and keeps what it did.
-    fn boot_base(&mut self, lane: &Lane, toolchain: &Toolchain, kernel: &Kernel) {
+    fn boot_base(&mut self, lane: &Lane, toolchain: &Toolchain, kernel: &Kernel) -> Result<()> {
         let name = base_name(lane);
         if !self.in_time(&name, BOOT) {
-            return;
+            return Ok(());
         }
         let mut tests = self.ctx.config.kernel.in_lane(lane).usual();
         tests.retain(|test| !test.not_on_base);
         let args = boot::in_lane(&boot_args(), lane);
         let programs = Source::tip(&self.stack);
         if let Some(run) = self.boot(toolchain, kernel, &name, &programs, &tests, &args) {
+            let before = self.tally.failed;
             self.require_base(&run, &tests);
+            self.settle(&run, before)?;
             self.bases.insert(lane.name.clone(), run);
         }
+        Ok(())
     }
 }
 
