@@ -7,6 +7,7 @@ mod boot;
 pub mod build;
 mod examples;
 pub mod guest;
+mod itself;
 mod kconfig;
 mod kept;
 mod ktap;

@@ -2,7 +2,6 @@
 //! `test`: what CI runs. Cheap checks first, then a walk through the patches, then the kernels side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -10,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::examples;
+use super::itself;
 use super::kept;
 use super::ktap::{Case, Verdict};
 use super::lane::Lane;
@@ -26,7 +26,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::report::{self, BOOT, BUILD, Entry, Kind, LaneTools, PatchName, Report};
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
-use crate::{clock, history, mail, patches, progress, run};
+use crate::{clock, history, mail, patches, progress};
 
 pub(super) struct Session<'a> {
     pub(super) ctx: &'a Context,
@@ -60,7 +60,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     report::forget(ctx)?;
     let mut tally = Tally::default();
     if lanes.is_empty() {
-        own_tests(ctx, &mut tally);
+        itself::test(ctx, &mut tally);
     }
     let mut session = Session {
         ctx,
@@ -164,58 +164,6 @@ fn checks(ctx: &Context, tally: &mut Tally) {
         "check",
         "patches, messages and mirrored files",
     ));
-}
-
-/// The tool's own tests, counted one by one.
-fn own_tests(ctx: &Context, tally: &mut Tally) {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["test", "--quiet", "--release", "--manifest-path"]);
-    command.arg(ctx.repo.join("tools/series/Cargo.toml"));
-    let start = Instant::now();
-    let step = progress::step("the tool's own tests");
-    let what = "the tool's own tests";
-    let output = match run::capture(&mut command) {
-        Ok(output) => output,
-        Err(e) => return tally.add(Entry::not_run("", what, "").because(e)),
-    };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (passed, failed) = count_cargo(&text);
-    step.done();
-    if output.status.success() && passed > 0 {
-        let entry = Entry::pass("", what, "").because(passed);
-        return tally.add(entry.taking(start.elapsed()).standing_for(passed));
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let entry = Entry::fail("", what, "").because(format_args!(
-        "cargo test --manifest-path tools/series/Cargo.toml\n{}\n{}",
-        run::tail(&text),
-        run::tail(&said)
-    ));
-    if passed > 0 {
-        let others = Entry::pass("", what, "").because(format_args!("{passed} others"));
-        tally.add(others.standing_for(passed));
-    }
-    tally.add(entry.standing_for(failed.max(1)));
-}
-
-/// The sums of "test result: ok. 12 passed; 0 failed; ...".
-fn count_cargo(text: &str) -> (usize, usize) {
-    let number = |line: &str, word: &str| -> usize {
-        line.split(word)
-            .next()
-            .and_then(|before| before.trim().rsplit(' ').next())
-            .and_then(|digits| digits.parse().ok())
-            .unwrap_or(0)
-    };
-    text.lines()
-        .filter(|line| line.starts_with("test result:"))
-        .fold((0, 0), |(passed, failed), line| {
-            (
-                passed + number(line, " passed"),
-                failed + number(line, " failed"),
-            )
-        })
 }
 
 /// What a boot in `test` is done with.
@@ -713,12 +661,5 @@ mod tests {
             never_ran(&run, &[test]),
             [Entry::not_run("base+c", "data", "D2")]
         );
-    }
-
-    #[test]
-    fn cargo_results_are_added_up() {
-        let text = "\ntest result: ok. 12 passed; 0 failed; 0 ignored\nx\ntest result: FAILED. 3 passed; 2 failed; 0 ignored\n";
-        assert_eq!(count_cargo(text), (15, 2));
-        assert_eq!(count_cargo(""), (0, 0));
     }
 }
