@@ -64,6 +64,10 @@ fn without_a_run_there_is_nothing_to_report() {
         let again = toy.run(&[&["report", "--form", form][..], &from].concat());
         assert_eq!(again.out, ran.out);
     }
+    let not_run = kept.replace(r#""kind":"fail""#, r#""kind":"notrun""#);
+    fs::write(&elsewhere, not_run).unwrap();
+    let ran = toy.run(&["report", "--from", elsewhere.to_str().unwrap()]);
+    assert_eq!(ran.code, 4, "as test ended: {}", ran.err);
     let mine = toy.run(&["report", "--form", "kcidb", "--origin", "my_lab"]);
     assert!(mine.out.contains("\"origin\": \"my_lab\""), "{}", mine.out);
     let wrong = toy.run(&["report", "--form", "kcidb", "--origin", "My lab"]);

@@ -23,7 +23,7 @@ use crate::check;
 use crate::cli::{BootArgs, CheckArgs, Cli, Driver, TestArgs};
 use crate::context::{Context, hex};
 use crate::error::{Error, Outcome, Result};
-use crate::report::{self, BOOT, BUILD, Entry, Kind, LaneTools, PatchName, Report};
+use crate::report::{self, BOOT, BUILD, Entry, LaneTools, PatchName, Report};
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
 use crate::{clock, history, mail, patches, progress};
@@ -98,7 +98,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     }
     let tally = session.tally;
     outln!("{}", tally.sum());
-    let outcome = outcome(&tally.entries);
+    let outcome = report::outcome(&tally.entries);
     Report {
         base: ctx.config.base().0.to_owned(),
         tree: session.stack.tip_tree,
@@ -120,16 +120,6 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
 fn kind(args: &TestArgs) -> String {
     let lanes: String = args.lane.iter().map(|lane| format!(" {lane}")).collect();
     format!("test {} {} {:?}{lanes}", args.full, args.quick, args.patch)
-}
-
-fn outcome(entries: &[Entry]) -> Outcome {
-    entries.iter().fold(Outcome::Clean, |outcome, entry| {
-        outcome.and(match entry.kind {
-            Kind::Fail => Outcome::Findings,
-            Kind::NotRun => Outcome::NotRun,
-            Kind::Pass | Kind::Skip => Outcome::Clean,
-        })
-    })
 }
 
 fn names(ctx: &Context) -> Result<Vec<PatchName>> {

@@ -295,11 +295,17 @@ pub fn report(ctx: &Context, args: &ReportArgs) -> Result<Outcome> {
         Form::Kcidb => kcidb::render(&report, &args.origin),
     };
     out!("{text}");
-    Ok(if report.entries.iter().any(Entry::failed) {
-        Outcome::Findings
-    } else {
-        Outcome::Clean
-    })
+    Ok(outcome(&report.entries))
+}
+
+/// How a run ends in which this was found: with the worst of it.
+pub fn outcome(entries: &[Entry]) -> Outcome {
+    let of = |entry: &Entry| match entry.kind {
+        Kind::Fail => Outcome::Findings,
+        Kind::NotRun => Outcome::NotRun,
+        Kind::Pass | Kind::Skip => Outcome::Clean,
+    };
+    entries.iter().map(of).fold(Outcome::Clean, Outcome::and)
 }
 
 #[cfg(test)]
