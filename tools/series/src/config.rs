@@ -16,6 +16,9 @@ pub struct Config {
     /// The name of the base that the patches are written for.
     base: String,
     bases: BTreeMap<String, BaseSource>,
+    /// What subjects may start with, up to the first colon. Anything, if there are none.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
     pub parts: Vec<Part>,
     /// What is built and booted; read by [`crate::kernel`] alone.
     #[serde(default)]

@@ -111,6 +111,8 @@ pub struct FileDiff {
     pub kind: Change,
     /// A file that is added is a program.
     pub executable: bool,
+    /// All of a file that is added, unless that is no text in UTF-8.
+    pub text: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,7 +187,8 @@ fn parse(text: &str) -> Result<Patch, String> {
 fn parse_diffs(text: &str) -> Result<Vec<FileDiff>, String> {
     let mut diffs: Vec<FileDiff> = Vec::new();
     let mut in_header = false;
-    for line in text.lines() {
+    for whole in text.split_inclusive('\n') {
+        let line = whole.trim_end_matches(['\r', '\n']);
         if let Some(names) = line.strip_prefix("diff --git ") {
             let path = one_path(names).ok_or_else(|| format!("cannot read {line:?}"))?;
             diffs.push(FileDiff {
@@ -194,18 +197,27 @@ fn parse_diffs(text: &str) -> Result<Vec<FileDiff>, String> {
                 new_id: String::new(),
                 kind: Change::Modify,
                 executable: false,
+                text: None,
             });
             in_header = true;
             continue;
         }
-        let Some(diff) = diffs.last_mut().filter(|_| in_header) else {
+        let Some(diff) = diffs.last_mut() else {
             continue;
         };
+        if !in_header {
+            add_line(diff, whole);
+            continue;
+        }
         if line.starts_with("@@ ") {
             in_header = false;
         } else if let Some(mode) = line.strip_prefix("new file mode ") {
             diff.kind = Change::Add;
             diff.executable = mode == "100755";
+            diff.text = Some(String::new());
+        } else if line == "GIT binary patch" {
+            diff.text = None;
+            in_header = false;
         } else if line.starts_with("deleted file mode ") {
             diff.kind = Change::Delete;
         } else if line.starts_with("rename ") || line.starts_with("copy ") {
@@ -220,6 +232,18 @@ fn parse_diffs(text: &str) -> Result<Vec<FileDiff>, String> {
         }
     }
     Ok(diffs)
+}
+
+/// Takes a line of a hunk into the text of a file that is added.
+fn add_line(diff: &mut FileDiff, line: &str) {
+    let Some(text) = &mut diff.text else { return };
+    if line.contains(char::REPLACEMENT_CHARACTER) {
+        diff.text = None;
+    } else if let Some(line) = line.strip_prefix('+') {
+        text.push_str(line);
+    } else if line.starts_with("\\ No newline") {
+        text.pop();
+    }
 }
 
 /// "a/x y b/x y" is "x y". Both names are equal: patches are written without renames.
@@ -282,6 +306,28 @@ index 78981922613b2afb6025042ff6bd878ac1994e85..61780798228d17af2d34fce4cfbdf355
             patch.diffs[0].new_id,
             "78981922613b2afb6025042ff6bd878ac1994e85"
         );
+        let texts: Vec<Option<&str>> = patch.diffs.iter().map(|d| d.text.as_deref()).collect();
+        assert_eq!(texts, [Some("a\n"), None]);
+    }
+
+    #[test]
+    fn the_text_of_a_file_that_is_added() {
+        let text = |hunk: &str| {
+            let diff = format!("diff --git a/a b/a\nnew file mode 100644\n{hunk}-- \n2.47.0\n\n");
+            parse_diffs(&diff).unwrap().remove(0).text
+        };
+        for (hunk, said) in [
+            ("@@ -0,0 +1,2 @@\n+a\r\n++b\n", Some("a\r\n+b\n")),
+            (
+                "@@ -0,0 +1 @@\n+a\n\\ No newline at end of file\n",
+                Some("a"),
+            ),
+            ("", Some("")),
+            ("GIT binary patch\nliteral 3\nKcmZQz\n\n", None),
+            ("@@ -0,0 +1 @@\n+\u{fffd}\n", None),
+        ] {
+            assert_eq!(text(hunk).as_deref(), said, "{hunk:?}");
+        }
     }
 
     #[test]

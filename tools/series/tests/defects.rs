@@ -67,11 +67,19 @@ fn edit(repo: &Path, file: &str, old: &str, new: &str) {
     replace(&repo.join(file), old, new);
 }
 
-const IN_PATCHES: [Defect; 22] = [
+const IN_PATCHES: [Defect; 28] = [
     (
         "a subject without a prefix",
         |repo| edit(repo, USE, "[PATCH] mm: use", "[PATCH] use"),
         "has no subsystem prefix",
+    ),
+    (
+        "a subject with a prefix that nobody uses",
+        |repo| {
+            edit(repo, "series.toml", "base =", "prefixes = [\"mm\"]\nbase =");
+            edit(repo, USE, "[PATCH] mm: use", "[PATCH] Mm: use");
+        },
+        "prefix \"Mm\" is none of the prefixes in series.toml",
     ),
     (
         "a subject that is too long",
@@ -116,6 +124,31 @@ const IN_PATCHES: [Defect; 22] = [
         "a Fixes: without the subject",
         |repo| edit(repo, USE, "used.\n", "used.\n\nFixes: 0123456789ab\n"),
         "is not Fixes: <12 digits>",
+    ),
+    (
+        "a Fixes: without a blank and in another case",
+        |repo| edit(repo, USE, "used.\n", "used.\n\nfixes:0123 x\n"),
+        "is not Fixes: <12 digits>",
+    ),
+    (
+        "a signature in another case",
+        |repo| edit(repo, USE, "used.\n", "used.\n\nSigned-Off-By: x\n"),
+        "Signed-off-by: is for the person who gives it",
+    ),
+    (
+        "a line of a new file that was edited in its patch",
+        |repo| edit(repo, ADD, "+int pin;", "+int pun;"),
+        "0001-mm-add-pin_fd.patch: mm/pin_fd.c: its lines are blob ",
+    ),
+    (
+        "a line of a changed file that was edited in its patch",
+        |repo| edit(repo, USE, "+pin();", "+pun();"),
+        "0002-mm-use-pin_fd.patch: mm/gup.c becomes ",
+    ),
+    (
+        "a patch that does not apply",
+        |repo| edit(repo, USE, " line 31\n", " line 13\n"),
+        "0002-mm-use-pin_fd.patch: does not apply",
     ),
     (
         "a blob id that is cut short",
@@ -409,15 +442,18 @@ fn in_worktrees() {
 
 fn caught(what: &str, ran: &Ran, said: &str) {
     assert_eq!(ran.code, 1, "{what}: {}{}", ran.out, ran.err);
-    let findings: Vec<&str> = ran
-        .out
-        .lines()
-        .filter(|line| !line.starts_with("mend: ") && !line.starts_with("check: "))
-        .collect();
+    let of_one = |line: &&str| {
+        !["mend: ", "check: ", " "]
+            .iter()
+            .any(|s| line.starts_with(s))
+    };
+    let findings: Vec<&str> = ran.out.lines().filter(of_one).collect();
     assert!(!findings.is_empty(), "{what}: {}", ran.out);
-    for finding in findings {
+    for finding in &findings {
         assert!(finding.contains(said), "{what}: {finding}");
     }
+    let sum = format!(" patches, {} findings\n", findings.len());
+    assert!(ran.out.ends_with(&sum), "{what}: {}", ran.out);
 }
 
 /// Shortens the ids of one file's diff.

@@ -20,9 +20,9 @@ use super::tally::Tally;
 use super::{GuestTest, table, tip, warnings};
 use crate::bench;
 use crate::check;
-use crate::cli::{BootArgs, CheckArgs, Cli, Driver, TestArgs};
+use crate::cli::{BootArgs, Cli, Driver, TestArgs};
 use crate::context::{Context, hex};
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Outcome, Result};
 use crate::report::{self, BOOT, BUILD, Entry, LaneTools, PatchName, Report};
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
@@ -136,24 +136,17 @@ fn names(ctx: &Context) -> Result<Vec<PatchName>> {
     Ok(names)
 }
 
-/// Patches, messages and mirrored files.
-fn checks(ctx: &Context, tally: &mut Tally) {
-    let checked = check::check(
-        ctx,
-        &CheckArgs {
-            no_checkpatch: false,
-        },
-    );
-    let checked = checked.and_then(|outcome| match outcome {
-        Outcome::Clean => Ok(()),
-        _ => Err(Error::finding("check", "found something").mend("cargo series check")),
-    });
-    tally.add(Entry::of(
-        &checked,
-        "",
-        "check",
-        "patches, messages and mirrored files",
-    ));
+/// Patches, messages and mirrored files, each check by its name and with all that it finds.
+fn checks(ctx: &Context, tally: &mut Tally) -> Result<()> {
+    for (name, found) in check::each(ctx)? {
+        let entry = match found {
+            Ok(findings) if findings.is_empty() => Entry::pass("", "check", name),
+            Ok(findings) => Entry::fail("", "check", name).because(findings.join("\n")),
+            Err(e) => Entry::not_run("", "check", name).because(e),
+        };
+        tally.add(entry);
+    }
+    Ok(())
 }
 
 /// What a boot in `test` is done with.
@@ -168,7 +161,7 @@ pub(super) fn boot_args() -> BootArgs {
 impl Session<'_> {
     /// Everything that no lane is named for.
     fn ladder(&mut self, args: &TestArgs) -> Result<()> {
-        checks(self.ctx, &mut self.tally);
+        checks(self.ctx, &mut self.tally)?;
         self.mailboxes();
         if let Some(n) = args.patch {
             return self.patch(n, &[Driver::Rust, Driver::C], true);

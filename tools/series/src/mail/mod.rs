@@ -3,7 +3,7 @@
 
 mod branch;
 mod header;
-mod maintainers;
+pub mod maintainers;
 mod prove;
 mod summary;
 mod thread;

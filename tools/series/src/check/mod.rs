@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `check`: do patches, mirrored files and messages agree, and do they have the form that maintainers ask for?
+//!
+//! Nothing is built. What compares patches with mirrored files needs no kernel: patches carry whole blob ids.
+
+mod blobs;
+mod message;
+mod tools;
+
+use std::path::PathBuf;
+
+use crate::cli::CheckArgs;
+use crate::context::Context;
+use crate::error::{Outcome, Result};
+use crate::patches::{self, Patch};
+
+pub use tools::base_scripts;
+
+/// A patch that can be read.
+struct Named {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    patch: Patch,
+}
+
+/// What is looked at.
+struct Subject<'a> {
+    ctx: &'a Context,
+    patches: Vec<Named>,
+    /// What is wrong with patches that cannot be read, and with folders that nobody reads.
+    unread: Vec<String>,
+}
+
+/// One thing to look at.
+pub struct Check {
+    pub name: &'static str,
+    look: fn(&Subject) -> Result<Vec<String>>,
+    mend: Option<&'static str>,
+}
+
+const REFRESH: Option<&str> =
+    Some("cargo series refresh writes patches and mirrored files from the worktree");
+
+/// What needs neither toolchain nor kernel.
+const PLAIN: [Check; 5] = [
+    Check {
+        name: "patches can be read",
+        look: |subject| Ok(subject.unread.clone()),
+        mend: None,
+    },
+    Check {
+        name: "messages",
+        look: message::all,
+        mend: None,
+    },
+    Check {
+        name: "index lines",
+        look: blobs::index_lines,
+        mend: REFRESH,
+    },
+    Check {
+        name: "mirrored files",
+        look: blobs::mirrored,
+        mend: REFRESH,
+    },
+    Check {
+        name: "what patches make of the base",
+        look: blobs::made,
+        mend: None,
+    },
+];
+
+/// What the kernel's own scripts say.
+const WITH_TOOLS: [Check; 4] = [
+    Check {
+        name: "spelling",
+        look: tools::spelling,
+        mend: None,
+    },
+    Check {
+        name: "checkpatch",
+        look: tools::checkpatch,
+        mend: None,
+    },
+    Check {
+        name: "kernel-doc",
+        look: tools::kernel_doc,
+        mend: None,
+    },
+    Check {
+        name: "recipients",
+        look: tools::recipients,
+        mend: Some("to = or cc = of that part in series.toml"),
+    },
+];
+
+pub fn check(ctx: &Context, args: &CheckArgs) -> Result<Outcome> {
+    let mut count = 0;
+    let subject = Subject::read(ctx)?;
+    let tools: &[Check] = if args.no_checkpatch { &[] } else { &WITH_TOOLS };
+    for check in PLAIN.iter().chain(tools) {
+        let findings = (check.look)(&subject)?;
+        for finding in &findings {
+            outln!("{finding}");
+        }
+        if let (Some(mend), false) = (check.mend, findings.is_empty()) {
+            outln!("mend: {mend}");
+        }
+        count += findings.len();
+    }
+    outln!("check: {} patches, {count} findings", subject.patches.len());
+    Ok(if count == 0 {
+        Outcome::Clean
+    } else {
+        Outcome::Findings
+    })
+}
+
+/// All checks by their names, each with what it finds when its turn comes.
+pub fn each(ctx: &Context) -> Result<impl Iterator<Item = (&'static str, Result<Vec<String>>)>> {
+    let subject = Subject::read(ctx)?;
+    let all = PLAIN.iter().chain(&WITH_TOOLS);
+    Ok(all.map(move |check| (check.name, (check.look)(&subject))))
+}
+
+impl<'a> Subject<'a> {
+    fn read(ctx: &'a Context) -> Result<Self> {
+        let unknown = patches::unknown_parts(ctx)?;
+        let mut subject = Subject {
+            ctx,
+            patches: Vec::new(),
+            unread: unknown
+                .iter()
+                .map(|part| format!("patches/{part}: series.toml names no such part"))
+                .collect(),
+        };
+        for file in patches::read(ctx)?
+            .into_iter()
+            .flat_map(|part| part.patches)
+        {
+            match file.parse() {
+                Ok(patch) => subject.patches.push(Named {
+                    path: file.path,
+                    bytes: file.bytes,
+                    patch,
+                }),
+                Err(e) => subject.unread.push(e.summary()),
+            }
+        }
+        Ok(subject)
+    }
+}
