@@ -251,6 +251,9 @@ pub struct MailArgs {
     /// Write nothing; prove the mailboxes that are there
     #[arg(long)]
     pub verify: bool,
+    /// Replace mailboxes that were edited by hand, or that are not this tool's
+    #[arg(long, conflicts_with_all = ["verify", "b4_branch"])]
+    pub force: bool,
     /// Leave out the proof by b4, which needs the toolchain
     #[arg(long)]
     pub no_b4: bool,

@@ -51,9 +51,19 @@ fn mailed_twice_the_bytes_are_the_same() {
     assert_eq!((read(&toy, "1-fixes"), read(&toy, "2-feature")), first);
 }
 
+/// The cover letter of a part with this below it.
+fn add_to_cover(toy: &Toy, part: &str, text: &str) {
+    let cover = toy.repo().join("patches").join(part).join("cover.txt");
+    let letter = fs::read_to_string(&cover).unwrap();
+    fs::write(cover, format!("{letter}\n{text}")).unwrap();
+}
+
 #[test]
 fn a_thread_with_a_cover_letter() {
     let toy = Toy::with_stack();
+    for part in ["1-fixes", "2-feature"] {
+        add_to_cover(&toy, part, "Changes since v1:\n- all\n");
+    }
     assert_eq!(mail(&toy, &["--version", "v2", "--rfc"]).code, 0);
     let text = read(&toy, "2-feature");
     for part in [
@@ -172,6 +182,62 @@ fn a_base_commit_is_never_invented() {
 }
 
 #[test]
+fn a_later_version_says_what_changed() {
+    let toy = Toy::with_stack();
+    let ran = mail(&toy, &["--part", "2", "--version", "v2"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("2-feature/cover.txt: has no lines \"Changes since v1:\" for v2")
+            && ran.err.contains("cargo series diff"),
+        "{}",
+        ran.err
+    );
+    add_to_cover(&toy, "2-feature", "Changes since v2:\n- all\n");
+    let ran = mail(&toy, &["--part", "2"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("is of v3"), "{}", ran.err);
+    assert_eq!(mail(&toy, &["--part", "2", "--version", "v3"]).code, 0);
+    // The part before it was sent once.
+    let text = read(&toy, "2-feature");
+    let before = text
+        .lines()
+        .find(|line| line.starts_with("prerequisite-change-id: fixes-"));
+    assert!(before.is_some_and(|line| line.ends_with(":v1")), "{text}");
+}
+
+#[test]
+fn what_somebody_else_wrote_is_not_replaced() {
+    let toy = Toy::with_stack();
+    let mine = mbox(&toy, "2-feature");
+    let kept = |said: &str| {
+        let before = fs::read(&mine).unwrap();
+        let ran = mail(&toy, &["--rfc"]);
+        assert_eq!(ran.code, 1, "{}", ran.err);
+        assert!(
+            ran.err.contains(said) && ran.err.contains("--force"),
+            "{}",
+            ran.err
+        );
+        assert_eq!(fs::read(&mine).unwrap(), before);
+    };
+    fs::create_dir(toy.path("out")).unwrap();
+    fs::write(&mine, "my letters\n").unwrap();
+    kept("2-feature.mbox: is not as this tool left it");
+    assert!(!mbox(&toy, "1-fixes").exists(), "all of them or none");
+    assert_eq!(mail(&toy, &["--force"]).code, 0);
+    // What the tool wrote it replaces, also when it is not what it would write now.
+    assert_eq!(mail(&toy, &["--rfc"]).code, 0);
+    assert_eq!(mail(&toy, &[]).code, 0);
+    replace(&mine, "A feature.", "A small feature.");
+    assert_eq!(mail(&toy, &["--verify"]).code, 0);
+    kept("2-feature.mbox: is not as this tool left it");
+    fs::remove_file(&mine).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &mine).unwrap();
+    kept("2-feature.mbox: is there, and is no plain file");
+}
+
+#[test]
 fn what_cannot_be_mailed_says_why() {
     let toy = Toy::with_stack();
     let ran = mail(&toy, &["--part", "3"]);
@@ -200,6 +266,9 @@ fn a_branch_for_b4() {
         dir,
         &format!("{dir}\nto = [\"linux-mm@kvack.org\"]"),
     );
+    for part in ["1-fixes", "2-feature"] {
+        add_to_cover(&toy, part, "Changes since v1:\n- all\n");
+    }
     let tree = toy.applied();
     let tested = toy.git(&tree, &["rev-parse", "HEAD^{tree}"]);
     let ran = toy.run(&[

@@ -138,13 +138,15 @@ fn names(ctx: &Context) -> Result<Vec<PatchName>> {
 
 /// Patches, messages and mirrored files, each check by its name and with all that it finds.
 fn checks(ctx: &Context, tally: &mut Tally) -> Result<()> {
+    let mut start = Instant::now();
     for (name, found) in check::each(ctx)? {
         let entry = match found {
             Ok(findings) if findings.is_empty() => Entry::pass("", "check", name),
             Ok(findings) => Entry::fail("", "check", name).because(findings.join("\n")),
             Err(e) => Entry::not_run("", "check", name).because(e),
         };
-        tally.add(entry);
+        tally.add(entry.taking(start.elapsed()));
+        start = Instant::now();
     }
     Ok(())
 }
@@ -162,7 +164,7 @@ impl Session<'_> {
     /// Everything that no lane is named for.
     fn ladder(&mut self, args: &TestArgs) -> Result<()> {
         checks(self.ctx, &mut self.tally)?;
-        self.mailboxes();
+        self.mailboxes()?;
         if let Some(n) = args.patch {
             return self.patch(n, &[Driver::Rust, Driver::C], true);
         }
@@ -181,17 +183,15 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The mails of each part.
-    fn mailboxes(&mut self) {
-        let start = Instant::now();
-        let proven = mail::prove_all(self.ctx, &self.toolchain, &self.stack);
-        let entry = Entry::of(
-            &proven,
-            "",
-            "mail",
-            "every part leads to the tested tree, with git am and b4",
-        );
-        self.tally.add(entry.taking(start.elapsed()));
+    /// The mails of each part lead to the tested tree, with git am and b4.
+    fn mailboxes(&mut self) -> Result<()> {
+        let tally = &mut self.tally;
+        let mut start = Instant::now();
+        mail::prove_each(self.ctx, &self.toolchain, &self.stack, |part, proven| {
+            let entry = Entry::of(&proven, "", "mail", part);
+            tally.add(entry.taking(start.elapsed()));
+            start = Instant::now();
+        })
     }
 
     pub(super) fn in_time(&mut self, kernel: &str, test: &str) -> bool {

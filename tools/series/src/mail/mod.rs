@@ -2,11 +2,13 @@
 //! `mail`: each part as a threaded mailbox that is proven to lead to the tested tree. Nothing is sent.
 
 mod branch;
+mod changelog;
 mod header;
 pub mod maintainers;
 mod prove;
 mod summary;
 mod thread;
+mod written;
 
 use std::fs;
 use std::path::Path;
@@ -45,12 +47,20 @@ pub fn mail(ctx: &Context, args: &MailArgs) -> Result<Outcome> {
         None => ctx.cache.dir(format!("mail/{}", ctx.id()))?,
     };
     fs::create_dir_all(&out).at(&out)?;
-    for &i in &chosen {
-        let mbox = out.join(format!("{}.mbox", parts[i].dir));
-        if !args.verify {
-            let text = render(ctx, args, &stack, &parts, i, &base, signer.as_deref())?;
-            fs::write(&mbox, text).at(&mbox)?;
+    let mbox = |i: usize| out.join(format!("{}.mbox", parts[i].dir));
+    let mut texts = Vec::new();
+    for &i in chosen.iter().filter(|_| !args.verify) {
+        let text = render(ctx, args, &stack, &parts, i, &base, signer.as_deref())?;
+        if !args.force {
+            written::may_replace(ctx, &mbox(i), &text)?;
         }
+        texts.push((mbox(i), text));
+    }
+    for (mbox, text) in &texts {
+        written::write(ctx, mbox, text)?;
+    }
+    for &i in &chosen {
+        let mbox = mbox(i);
         prove(ctx, args, &stack, &parts, i, &mbox)?;
         outln!("{}", mbox.display());
         if !args.verify {
@@ -87,7 +97,7 @@ fn render(
     signer: Option<&str>,
 ) -> Result<String> {
     let part = &parts[i];
-    let cover = cover(part)?;
+    let cover = cover(part, args.version)?;
     let known = recipients(ctx, &part.dir);
     if known.to.is_empty() {
         progress::note(format_args!(
@@ -99,7 +109,7 @@ fn render(
     let trailers = format!(
         "{base}change-id: {}\n{}",
         thread::change_id(&part.dir),
-        prerequisites(stack, &parts[..i], args.version)?
+        prerequisites(stack, &parts[..i])?
     );
     let thread = Thread {
         part: &part.dir,
@@ -116,15 +126,18 @@ fn render(
     Ok(thread.mails().iter().map(Mail::render).collect())
 }
 
-fn cover(part: &PartFiles) -> Result<&str> {
+/// The cover letter, which is of this version.
+fn cover(part: &PartFiles, version: u32) -> Result<&str> {
     let place = Path::new("patches").join(&part.dir).join(patches::COVER);
-    part.cover.as_deref().ok_or_else(|| {
+    let cover = part.cover.as_deref().ok_or_else(|| {
         Error::finding(
             place.display(),
             "a part that is mailed needs a cover letter",
         )
         .mend("write it into the message of the part's cover commit, then cargo series refresh")
-    })
+    })?;
+    changelog::need(&place, cover, version)?;
+    Ok(cover)
 }
 
 /// Each part as a branch for b4, next to the worktree's. `name` is empty where each part has its own.
@@ -184,7 +197,7 @@ fn branch<'a>(
 ) -> Result<Branch<'a>> {
     let part = &parts[i];
     let known = recipients(ctx, &part.dir);
-    let mut prerequisites: Vec<String> = prerequisites(stack, &parts[..i], args.version)?
+    let mut prerequisites: Vec<String> = prerequisites(stack, &parts[..i])?
         .lines()
         .map(|line| line.trim_start_matches("prerequisite-").to_owned())
         .collect();
@@ -195,7 +208,7 @@ fn branch<'a>(
         part: &part.dir,
         onto: onto(stack, parts, i),
         patches: stack.commits.iter().filter(of_part).cloned().collect(),
-        cover: cover(part)?,
+        cover: cover(part, args.version)?,
         to: &known.to,
         cc: &known.cc,
         version: args.version,
@@ -206,29 +219,49 @@ fn branch<'a>(
     })
 }
 
-/// Every part as a mailbox and as a branch, proven and not kept.
-pub fn prove_all(ctx: &Context, toolchain: &Toolchain, stack: &Stack) -> Result<()> {
-    let args = &plain_arguments();
+/// Every part as a mailbox and as a branch, proven and not kept. What comes of a part is told before the next is tried.
+pub fn prove_each(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    stack: &Stack,
+    mut tell: impl FnMut(&str, Result<()>),
+) -> Result<()> {
     let parts = patches::read(ctx)?;
-    let base = base_lines(ctx, stack, None)?;
+    for i in chosen(&parts, None)? {
+        tell(
+            &parts[i].dir,
+            prove_unkept(ctx, toolchain, stack, &parts, i),
+        );
+    }
+    Ok(())
+}
+
+fn prove_unkept(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    stack: &Stack,
+    parts: &[PartFiles],
+    i: usize,
+) -> Result<()> {
+    let part = &parts[i];
+    let mut args = plain_arguments();
+    args.version = changelog::version(part.cover.as_deref().unwrap_or_default());
     let committer = Person {
         name: git::NAME.to_owned(),
         email: git::EMAIL.to_owned(),
     };
+    let base = base_lines(ctx, stack, None)?;
     let dir = tempfile::tempdir().at("temporary folder")?;
-    for i in chosen(&parts, None)? {
-        let part = &parts[i];
-        let mbox = dir.path().join(format!("{}.mbox", part.dir));
-        let text = render(ctx, args, stack, &parts, i, &base, None)?;
-        fs::write(&mbox, text).at(&mbox)?;
-        let branch = branch(ctx, args, stack, &parts, i, &committer)?;
-        let step = progress::step(format_args!("proving the mails of {}", part.dir));
-        let goal = goal(stack, &branch.onto, part)?;
-        goal.git_am(&mbox)?;
-        goal.b4(toolchain, &mbox)?;
-        goal.b4_prep(toolchain, &branch)?;
-        step.done();
-    }
+    let mbox = dir.path().join(format!("{}.mbox", part.dir));
+    let text = render(ctx, &args, stack, parts, i, &base, None)?;
+    fs::write(&mbox, text).at(&mbox)?;
+    let branch = branch(ctx, &args, stack, parts, i, &committer)?;
+    let step = progress::step(format_args!("proving the mails of {}", part.dir));
+    let goal = goal(stack, &branch.onto, part)?;
+    goal.git_am(&mbox)?;
+    goal.b4(toolchain, &mbox)?;
+    goal.b4_prep(toolchain, &branch)?;
+    step.done();
     Ok(())
 }
 
@@ -280,11 +313,13 @@ fn end<'a>(stack: &'a Stack, part: &PartFiles) -> Result<&'a str> {
 }
 
 /// The parts before, as b4 names them.
-fn prerequisites(stack: &Stack, before: &[PartFiles], version: u32) -> Result<String> {
+fn prerequisites(stack: &Stack, before: &[PartFiles]) -> Result<String> {
     let git = stack.base.git();
     let mut lines = String::new();
     for part in before.iter().filter(|part| !part.patches.is_empty()) {
         let change = thread::change_id(&part.dir);
+        // It may have been sent more or less often than the part that needs it.
+        let version = changelog::version(part.cover.as_deref().unwrap_or_default());
         lines += &format!("prerequisite-change-id: {change}:v{version}\n");
         for patch in &part.patches {
             let said = git.run_with_input(&["patch-id", "--stable"], &patch.bytes)?;
