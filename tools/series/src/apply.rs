@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::base;
 use crate::cli::ApplyArgs;
 use crate::context::Context;
-use crate::error::{At, Error, Outcome, Result};
+use crate::error::{At, Error, Kind, Outcome, Result};
 use crate::git::Git;
 use crate::onto;
 use crate::progress;
@@ -28,7 +28,13 @@ pub fn apply(ctx: &Context, args: &ApplyArgs) -> Result<Outcome> {
         }
         None => (ctx, worktree::default_path(ctx)),
     };
-    let stack = stack::ensure(ctx)?;
+    let stack = stack::ensure(ctx).map_err(|e| match &args.base {
+        // The patches are right on their own base. An am that stopped can be gone on with.
+        Some(name) if e.kind() == Kind::Finding => e.mend_only(format!(
+            "the patches are for another base: cargo series apply --onto a checkout of {name}, and resolve there"
+        )),
+        _ => e,
+    })?;
     let path = match &args.dir {
         Some(dir) => absolute(dir)?,
         None => folder,

@@ -90,6 +90,12 @@ impl Error {
         self
     }
 
+    /// Takes this for the only action that mends it.
+    pub fn mend_only(mut self, action: impl fmt::Display) -> Self {
+        self.0.mend.clear();
+        self.mend(action)
+    }
+
     pub fn kind(&self) -> Kind {
         self.0.kind
     }

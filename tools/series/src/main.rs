@@ -12,6 +12,7 @@ mod check;
 mod cli;
 mod clock;
 mod config;
+mod conflict;
 mod context;
 mod debootstrap;
 mod diff;

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::apply::{absolute, need_idle, uncommitted};
 use crate::base;
+use crate::conflict;
 use crate::context::Context;
 use crate::error::{Error, Outcome, Result};
 use crate::git::Git;
@@ -56,7 +57,7 @@ pub fn apply(ctx: &Context, dir: &Path) -> Result<Outcome> {
         outln!("{commits} commits on {}", &head[..12]);
         return Ok(Outcome::Clean);
     }
-    let error = conflict(&git, &files, &output)?;
+    let error = explain(&git, &files, &output)?;
     drop(step);
     let abort = own_git(&dir).args(["am", "--abort"]).output();
     let back = git.run(&["rev-parse", "HEAD"])? == head && uncommitted(&git)?.is_empty();
@@ -103,7 +104,7 @@ fn give_preimages(ctx: &Context, git: &Git, files: &[PatchFile]) -> Result<()> {
 }
 
 /// Names the patch, the files and what stands there instead.
-fn conflict(git: &Git, files: &[PatchFile], output: &std::process::Output) -> Result<Error> {
+fn explain(git: &Git, files: &[PatchFile], output: &std::process::Output) -> Result<Error> {
     let next = git.run(&["rev-parse", "--git-path", "rebase-apply/next"])?;
     let next = std::fs::read_to_string(git.dir().join(next)).unwrap_or_default();
     let number: usize = next.trim().parse().unwrap_or(0);
@@ -127,8 +128,7 @@ fn conflict(git: &Git, files: &[PatchFile], output: &std::process::Output) -> Re
         error = error.detail(lines.join("\n"));
     } else {
         error = error.detail(format!("in: {}", unmerged.replace('\n', ", ")));
-        let hunks: Vec<&str> = diff.lines().take(60).collect();
-        error = error.detail(hunks.join("\n"));
+        error = error.detail(conflict::cut_files(&diff));
     }
     Ok(error.mend(format!(
         "apply by hand and resolve: git -C '{}' am --3way <this repository>/patches/*/*.patch",

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::base::{self, Base};
+use crate::conflict;
 use crate::context::{Context, hex};
 use crate::error::{At, Error, Result};
 use crate::git::{DATE, Git};
@@ -227,7 +228,7 @@ pub enum Applied {
     Merged,
     /// What it changes is there already.
     There,
-    /// Not at all; what git said of it.
+    /// Not at all; what git said of it, and what stands there.
     Conflict(String),
 }
 
@@ -251,8 +252,8 @@ fn attempt(git: &Git, scratch: &Path) -> Result<Applied> {
     {
         return Ok(Applied::Merged);
     }
-    let said = String::from_utf8_lossy(&plain.stderr).into_owned();
-    Ok(Applied::Conflict(said.trim().to_owned()))
+    let said = String::from_utf8_lossy(&plain.stderr);
+    conflict::explain(git, scratch, &said).map(Applied::Conflict)
 }
 
 fn apply(git: &Git, scratch: &Path, patch: &PatchFile) -> Result<()> {

@@ -261,7 +261,7 @@ const IN_DIFFS: [Defect; 7] = [
     (
         "a line of context that is not there",
         |repo| edit(repo, USE, " line 30\n", " line thirty\n"),
-        "patch failed: mm/gup.c:",
+        "patch failed: mm/gup.c:28\n      28: line 28\n      29: line 29\n      30: line 30\n",
     ),
     (
         "a hunk that is cut off",

@@ -46,6 +46,7 @@ fn every_patch_has_its_word_on_every_base() {
     assert_eq!(rows[3], ["CONFLICT", "clean"]);
     for said in [
         "far: 2 clean, 0 3-way, 0 there already, 1 in conflict\n  2-feature/0002-mm-use-pin_fd.patch\n    patch failed: mm/gup.c:",
+        "\n      <<<<<<< the base\n      line thirty\n      =======\n      line 30\n      pin();\n      >>>>>>> the patch\n",
         "near: 2 clean, 1 3-way, 0 there already, 0 in conflict\n",
     ] {
         assert!(ran.out.contains(said), "{said}\nin\n{}", ran.out);
@@ -110,7 +111,14 @@ fn apply_on_another_base_has_a_worktree_of_its_own() {
 
     let ran = toy.run(&["apply", "--base", "far"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("0002-mm-use-pin_fd.patch"), "{}", ran.err);
+    for said in [
+        "0002-mm-use-pin_fd.patch",
+        "line thirty\n",
+        "mend: the patches are for another base: cargo series apply --onto a checkout of far",
+    ] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+    assert!(!ran.err.contains("base = in series.toml"), "{}", ran.err);
 }
 
 #[test]

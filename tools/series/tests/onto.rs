@@ -60,6 +60,28 @@ fn a_conflict_leaves_the_tree_as_it_was() {
 }
 
 #[test]
+fn a_long_conflict_hides_no_other_file() {
+    let toy = Toy::with_stack();
+    let tree = toy.applied();
+    let long = |word: &str| -> String { (0..100).map(|i| format!("{word} {i}\n")).collect() };
+    replace(&tree.join("mm/gup.c"), "line 20\n", &long("patch"));
+    replace(&tree.join("Makefile"), "VERSION = 7\n", "VERSION = 8\n");
+    toy.commit(&tree, "mm: more\n\nWhy.");
+    assert_eq!(toy.run(&["refresh"]).code, 0);
+    let own = own_tree(&toy);
+    replace(&own.join("Makefile"), "VERSION = 7\n", "VERSION = 9\n");
+    replace(&own.join("mm/gup.c"), "line 20\n", &long("own"));
+    // Before mm/gup.c in a list of paths that differ.
+    toy.git(&own, &["config", "diff.orderFile", "order"]);
+    fs::write(own.join("order"), "mm/*\nMakefile\n").unwrap();
+    toy.commit(&own, "more");
+    let ran = toy.run(&["apply", "--onto", own.to_str().unwrap()]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("VERSION = 9"), "{}", ran.err);
+    assert!(ran.err.contains(" more lines"), "{}", ran.err);
+}
+
+#[test]
 fn a_dirty_tree_is_refused() {
     let toy = Toy::with_stack();
     let own = own_tree(&toy);
