@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::{BaseSource, DebianSource, GitSource};
-use crate::context::Context;
+use crate::context::{Context, short_hash};
 use crate::error::{At, Error, Result};
 use crate::git::Git;
 use crate::import;
@@ -66,7 +66,9 @@ pub fn ensure(ctx: &Context) -> Result<Base> {
 pub fn existing(ctx: &Context) -> Result<Option<Base>> {
     let git = repository(ctx)?;
     let (name, source) = ctx.config.base();
-    let reference = reference(name, source);
+    let Some(reference) = reference(name, source)? else {
+        return Ok(None);
+    };
     let Some(commit) = git.resolve(&format!("{reference}^{{commit}}"))? else {
         return Ok(None);
     };
@@ -78,13 +80,39 @@ pub fn existing(ctx: &Context) -> Result<Option<Base>> {
     }))
 }
 
-/// The ref's name holds what identifies the source, so that a changed `series.toml` means another ref.
-fn reference(name: &str, source: &BaseSource) -> String {
-    let key = match source {
-        BaseSource::Debian(source) => &source.sha256,
-        BaseSource::Git(source) => source.commit.as_deref().unwrap_or("HEAD"),
-    };
-    format!("refs/series/base/{name}/{key}")
+/// The ref's name holds what identifies the source, so that a changed `series.toml` or a branch that moved means another
+/// ref. There is none if a git tree is not there to be asked.
+fn reference(name: &str, source: &BaseSource) -> Result<Option<String>> {
+    Ok(match source {
+        BaseSource::Debian(source) => Some(package_reference(name, source)),
+        BaseSource::Git(source) => match commit(source)? {
+            Some(commit) => Some(git_reference(name, source, &commit)?),
+            None => None,
+        },
+    })
+}
+
+fn package_reference(name: &str, source: &DebianSource) -> String {
+    format!("refs/series/base/{name}/{}", source.sha256)
+}
+
+fn git_reference(name: &str, source: &GitSource, commit: &str) -> Result<String> {
+    let path = std::path::absolute(&source.git).at(&source.git)?;
+    let path = short_hash(path.as_os_str().as_encoded_bytes());
+    Ok(format!("refs/series/base/{name}/{path}-{commit}"))
+}
+
+/// The commit that a git tree is at now; a whole id needs no tree.
+fn commit(source: &GitSource) -> Result<Option<String>> {
+    match source.commit.as_deref() {
+        Some(id) if id.len() == 40 && id.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            Ok(Some(id.to_owned()))
+        }
+        wanted => {
+            let wanted = wanted.unwrap_or("HEAD");
+            Git::at(&source.git).resolve(&format!("{wanted}^{{commit}}"))
+        }
+    }
 }
 
 fn debian(ctx: &Context, git: &Git, name: &str, source: &DebianSource) -> Result<()> {
@@ -103,8 +131,7 @@ fn debian(ctx: &Context, git: &Git, name: &str, source: &DebianSource) -> Result
             "base {name} has no tree id in series.toml; write: tree = \"{tree}\""
         )),
     }
-    let source = BaseSource::Debian(source.clone());
-    git.set_ref(&reference(name, &source), &commit)?;
+    git.set_ref(&package_reference(name, source), &commit)?;
     step.done();
     Ok(())
 }
@@ -117,18 +144,18 @@ fn from_git(git: &Git, name: &str, source: &GitSource) -> Result<()> {
             .mend("correct git = in series.toml")
     })?;
     let there = Git::at(&path);
-    let commit = there
-        .resolve(&format!("{wanted}^{{commit}}"))?
-        .ok_or_else(|| {
-            Error::config(&place, format!("{} has no commit {wanted}", path.display()))
-                .mend("correct commit = in series.toml")
-        })?;
+    let no_commit = || {
+        Error::config(&place, format!("{} has no commit {wanted}", path.display()))
+            .mend("correct commit = in series.toml")
+    };
+    let id = commit(source)?.ok_or_else(no_commit)?;
+    let commit = there.resolve(&format!("{id}^{{commit}}"))?;
+    let commit = commit.ok_or_else(no_commit)?;
     let tree = there.run(&["rev-parse", &format!("{commit}^{{tree}}")])?;
     if let Some(expected) = &source.tree {
         same_tree(name, expected, &tree)?;
     }
-    let reference = reference(name, &BaseSource::Git(source.clone()));
-    fetch(git, &path, &commit, &reference)
+    fetch(git, &path, &commit, &git_reference(name, source, &id)?)
 }
 
 fn fetch(git: &Git, from: &Path, commit: &str, reference: &str) -> Result<()> {

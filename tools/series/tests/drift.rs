@@ -122,6 +122,42 @@ fn apply_on_another_base_has_a_worktree_of_its_own() {
 }
 
 #[test]
+fn a_base_that_moved_is_another_base() {
+    let toy = with_bases();
+    let ends = |sum: &str| {
+        let ran = toy.run(&["drift", "--base", "near"]);
+        assert!(ran.out.ends_with(sum), "{}{}", ran.out, ran.err);
+    };
+    ends("near: 2 clean, 1 3-way, 0 there already, 0 in conflict\n");
+    let near = toy.path("near");
+    replace(&near.join("mm/gup.c"), "line 7\n", "line seven\n");
+    toy.commit(&near, "seven");
+    ends("near: 2 clean, 0 3-way, 1 there already, 0 in conflict\n");
+    let other = toy.path("other");
+    toy.git(
+        &toy.kernel(),
+        &["clone", "-q", ".", other.to_str().unwrap()],
+    );
+    replace(
+        &toy.repo().join("series.toml"),
+        near.to_str().unwrap(),
+        other.to_str().unwrap(),
+    );
+    ends("near: 3 clean, 0 3-way, 0 there already, 0 in conflict\n");
+    // What has a whole id needs no tree any more.
+    let id = toy.git(&other, &["rev-parse", "HEAD"]);
+    let config = toy.repo().join("series.toml");
+    replace(
+        &config,
+        "[bases.near]",
+        &format!("[bases.near]\ncommit = \"{id}\""),
+    );
+    ends("near: 3 clean, 0 3-way, 0 there already, 0 in conflict\n");
+    fs::remove_dir_all(other).unwrap();
+    ends("near: 3 clean, 0 3-way, 0 there already, 0 in conflict\n");
+}
+
+#[test]
 fn bases_that_are_not_there() {
     let toy = Toy::with_stack();
     let ran = toy.run(&["drift"]);
