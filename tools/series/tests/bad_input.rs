@@ -24,6 +24,20 @@ fn a_wrong_word_in_series_toml_has_a_caret_below_it() {
         ("base = \"toy\"", "base = toy", "toy"),
         ("[[parts]]", "[[partz]]", "partz"),
         ("dir = \"1-fixes\"", "dir = \"1-fixes", "\"1-fixes"),
+        // What toml takes, and the tool does not.
+        ("base = \"toy\"", "base = \"toys\"", "\"toys\""),
+        ("dir = \"1-fixes\"", "dir = \"1/fixes\"", "\"1/fixes\""),
+        ("dir = \"1-fixes\"", "dir = \"3-fixes\"", "\"2-feature\""),
+        (
+            "dir = \"2-feature\"",
+            "dir = \"2-feature\"\nto = [\"a@b\", \"nobody\"]",
+            "\"nobody\"",
+        ),
+        (
+            "[[parts]]",
+            "[[kernel.lanes]]\nname = \"x y\"\nconfig = []\n[[parts]]",
+            "\"x y\"",
+        ),
     ] {
         fs::write(&config, &good).unwrap();
         replace(&config, old, wrong);
