@@ -350,6 +350,30 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// What README shows is typed by newcomers.
+    #[test]
+    fn every_command_of_readme_is_one() {
+        let readme = include_str!("../../../README.md");
+        let typed = readme.lines().filter_map(|line| line.strip_prefix("    "));
+        let inline = readme.split('`').skip(1).step_by(2);
+        let mut count = 0;
+        for command in typed.chain(inline) {
+            let command = command
+                .split(" # ")
+                .next()
+                .unwrap_or_default()
+                .replace('"', "");
+            let Some(arguments) = command.strip_prefix("cargo series ") else {
+                continue;
+            };
+            let parsed =
+                Cli::try_parse_from(["series"].into_iter().chain(arguments.split_whitespace()));
+            assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
+            count += 1;
+        }
+        assert!(count > 20, "{count}");
+    }
+
     #[test]
     fn versions() {
         assert_eq!(parse_version("v2"), Ok(2));
