@@ -112,9 +112,12 @@ pub struct RefreshArgs {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Leave out checkpatch, which needs the base kernel and the toolchain
+    /// Leave out checkpatch and the other scripts of the kernel, which need the base kernel and the toolchain
     #[arg(long)]
     pub no_checkpatch: bool,
+    /// Check one mail on standard input instead, and print what b4 review takes from a review-perpatch-check-cmd
+    #[arg(long)]
+    pub b4_json: bool,
 }
 
 /// Which kernel.

@@ -152,7 +152,8 @@ fn parse(text: &str) -> Result<Patch, String> {
         Some(format!("{}{more}", first.trim_start()))
     };
     let subject = header("Subject:").ok_or("no Subject: header")?;
-    let subject = match subject.strip_prefix("[PATCH") {
+    let prefixes = ["[PATCH", "[RFC PATCH"];
+    let subject = match prefixes.iter().find_map(|p| subject.strip_prefix(p)) {
         Some(rest) => rest
             .split_once(']')
             .ok_or("the Subject: header has no ]")?

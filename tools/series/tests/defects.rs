@@ -4,7 +4,9 @@
 mod toy;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use toy::{Ran, Toy, replace};
 
@@ -249,6 +251,56 @@ fn in_patches_and_mirrored_files() {
         restore(&toy, &before);
     }
     assert_eq!(toy.run(&["check", "--no-checkpatch"]).code, 0);
+}
+
+/// A mail by itself, as b4 gives it to an external command: the array that its documentation describes.
+#[test]
+fn in_a_mail_for_b4() {
+    let toy = sound();
+    let out = toy.path("out");
+    let mail = ["mail", "--no-b4", "--rfc", "--out", out.to_str().unwrap()];
+    assert_eq!(toy.run(&mail).code, 0);
+    let mbox = fs::read_to_string(out.join("2-feature.mbox")).unwrap();
+    let mails: Vec<&str> = mbox.split_inclusive("From mboxrd@z ").skip(1).collect();
+    let checked = |mail: &str| {
+        let mut child = toy
+            .command(&["check", "--b4-json", "--no-checkpatch"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let bytes = format!("From mboxrd@z {mail}");
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(bytes.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let results: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), results)
+    };
+    let (code, results) = checked(mails[0]);
+    assert_eq!(
+        (code, results),
+        (0, serde_json::json!([])),
+        "a cover letter"
+    );
+    let signed = mails[1].replace("is there.\n", "is there.\n\nSigned-off-by: A <a@b.org>\n");
+    let (code, results) = checked(&signed);
+    assert_eq!(code, 0, "{results}");
+    let passed = |tool: &str| serde_json::json!({ "tool": tool, "status": "pass" });
+    let all = [passed("series: messages"), passed("series: index lines")];
+    assert_eq!(results.as_array().unwrap()[..], all);
+    let (code, results) = checked(&signed.replace("+int pin;", "+int pun;"));
+    assert_eq!(code, 1, "{results}");
+    assert_eq!(results[0], all[0]);
+    assert_eq!(results[1]["status"], "fail");
+    let details = results[1]["details"].as_str().unwrap();
+    assert!(
+        details.starts_with("mm: add pin_fd: mm/pin_fd.c: its lines"),
+        "{details}"
+    );
 }
 
 /// What only applying can tell: the error's first line names the patch and the cause.

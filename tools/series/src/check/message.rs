@@ -18,14 +18,35 @@ const GIVEN: [&str; 5] = [
 ];
 
 pub fn all(subject: &Subject) -> Result<Vec<String>> {
+    let prefixes = &subject.ctx.config.prefixes;
+    Ok(of_each(subject, |patch| {
+        let mut causes = message(patch);
+        causes.extend(prefix(prefixes, &patch.subject));
+        causes
+    }))
+}
+
+/// Mails of others have such tags.
+pub fn given(subject: &Subject) -> Result<Vec<String>> {
+    Ok(of_each(subject, tags))
+}
+
+fn of_each(subject: &Subject, causes: impl Fn(&Patch) -> Vec<String>) -> Vec<String> {
     let mut findings = Vec::new();
     for named in &subject.patches {
-        let mut causes = message(&named.patch);
-        causes.extend(prefix(&subject.ctx.config.prefixes, &named.patch.subject));
-        let causes = causes.into_iter();
-        findings.extend(causes.map(|cause| format!("{}: {cause}", named.path.display())));
+        let place = named.path.display();
+        let causes = causes(&named.patch).into_iter();
+        findings.extend(causes.map(|cause| format!("{place}: {cause}")));
     }
-    Ok(findings)
+    findings
+}
+
+fn tags(patch: &Patch) -> Vec<String> {
+    let known = |line| GIVEN.iter().find(|tag| after(line, tag).is_some());
+    let found = patch.body.lines().filter_map(known);
+    found
+        .map(|tag| format!("{tag} is for the person who gives it"))
+        .collect()
 }
 
 fn message(patch: &Patch) -> Vec<String> {
@@ -46,9 +67,6 @@ fn message(patch: &Patch) -> Vec<String> {
         causes.push("no message below the subject".to_owned());
     }
     for line in patch.body.lines() {
-        if let Some(tag) = GIVEN.iter().find(|tag| after(line, tag).is_some()) {
-            causes.push(format!("{tag} is for the person who gives it"));
-        }
         if after(line, "Fixes:").is_some() && !well_formed_fixes(line) {
             causes.push(format!("{line:?} is not Fixes: <12 digits> (\"subject\")"));
         }
@@ -102,7 +120,6 @@ mod tests {
             ("no prefix", "why"),
             ("mm: stop.", "why"),
             ("mm: empty", " \n"),
-            ("mm: signed", "why\n\nSigned-off-by: A <a@b>"),
             ("mm: fixes", "why\n\nFixes: 89c1905 (\"short\")"),
         ] {
             assert_eq!(message(&patch(subject, body)).len(), 1, "{subject}");
@@ -139,7 +156,8 @@ mod tests {
             "signed-off-by:A <a@b>",
             "\tREVIEWED-BY: A <a@b>",
         ] {
-            let found = message(&patch("mm: x", &format!("why\n\n{line}")));
+            let patch = patch("mm: x", &format!("why\n\n{line}"));
+            let found = [message(&patch), tags(&patch)].concat();
             assert_eq!(found.len(), 1, "{line}: {found:?}");
         }
         let found = message(&patch("mm: x", "This fixes: nothing.\nÄäääääääääääää"));

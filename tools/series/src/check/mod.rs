@@ -3,6 +3,7 @@
 //!
 //! Nothing is built. What compares patches with mirrored files needs no kernel: patches carry whole blob ids.
 
+mod b4;
 mod blobs;
 mod message;
 mod tools;
@@ -36,37 +37,50 @@ pub struct Check {
     pub name: &'static str,
     look: fn(&Subject) -> Result<Vec<String>>,
     mend: Option<&'static str>,
+    /// Whether it looks at each patch by itself.
+    alone: bool,
 }
 
 const REFRESH: Option<&str> =
     Some("cargo series refresh writes patches and mirrored files from the worktree");
 
 /// What needs neither toolchain nor kernel.
-const PLAIN: [Check; 5] = [
+const PLAIN: [Check; 6] = [
     Check {
         name: "patches can be read",
         look: |subject| Ok(subject.unread.clone()),
         mend: None,
+        alone: false,
     },
     Check {
         name: "messages",
         look: message::all,
         mend: None,
+        alone: true,
+    },
+    Check {
+        name: "tags that somebody has to give",
+        look: message::given,
+        mend: None,
+        alone: false,
     },
     Check {
         name: "index lines",
         look: blobs::index_lines,
         mend: REFRESH,
+        alone: true,
     },
     Check {
         name: "mirrored files",
         look: blobs::mirrored,
         mend: REFRESH,
+        alone: false,
     },
     Check {
         name: "what patches make of the base",
         look: blobs::made,
         mend: None,
+        alone: false,
     },
 ];
 
@@ -76,29 +90,37 @@ const WITH_TOOLS: [Check; 4] = [
         name: "spelling",
         look: tools::spelling,
         mend: None,
+        alone: true,
     },
     Check {
         name: "checkpatch",
         look: tools::checkpatch,
         mend: None,
+        alone: true,
     },
     Check {
         name: "kernel-doc",
         look: tools::kernel_doc,
         mend: None,
+        alone: false,
     },
     Check {
         name: "recipients",
         look: tools::recipients,
         mend: Some("to = or cc = of that part in series.toml"),
+        alone: false,
     },
 ];
 
 pub fn check(ctx: &Context, args: &CheckArgs) -> Result<Outcome> {
+    let tools: &[Check] = if args.no_checkpatch { &[] } else { &WITH_TOOLS };
+    let checks = PLAIN.iter().chain(tools);
+    if args.b4_json {
+        return b4::one_mail(ctx, checks);
+    }
     let mut count = 0;
     let subject = Subject::read(ctx)?;
-    let tools: &[Check] = if args.no_checkpatch { &[] } else { &WITH_TOOLS };
-    for check in PLAIN.iter().chain(tools) {
+    for check in checks {
         let findings = (check.look)(&subject)?;
         for finding in &findings {
             outln!("{finding}");
