@@ -251,6 +251,10 @@ fn in_patches_and_mirrored_files() {
         restore(&toy, &before);
     }
     assert_eq!(toy.run(&["check", "--no-checkpatch"]).code, 0);
+    fs::remove_dir_all(toy.path("cache")).unwrap();
+    let ran = toy.run(&["check", "--no-checkpatch"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.err.contains("the base is not here"), "{}", ran.err);
 }
 
 /// A mail by itself, as b4 gives it to an external command: the array that its documentation describes.

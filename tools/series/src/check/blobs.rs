@@ -9,7 +9,7 @@ use super::{Named, Subject};
 use crate::error::{At, Kind, Result};
 use crate::git::Git;
 use crate::patches::Change;
-use crate::{base, mirror, stack};
+use crate::{base, mirror, progress, stack};
 
 /// What can be said of index lines without a kernel.
 pub fn index_lines(subject: &Subject) -> Result<Vec<String>> {
@@ -113,8 +113,11 @@ pub fn mirrored(subject: &Subject) -> Result<Vec<String>> {
 /// Where the base is there, the patches apply to it and make what their index lines say.
 pub fn made(subject: &Subject) -> Result<Vec<String>> {
     // What was said without a kernel is said only once.
-    let known = !subject.unread.is_empty() || !index_lines(subject)?.is_empty();
-    if known || base::existing(subject.ctx)?.is_none() {
+    if !subject.unread.is_empty() || !index_lines(subject)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    if base::existing(subject.ctx)?.is_none() {
+        progress::note("the base is not here: patches were not applied to it");
         return Ok(Vec::new());
     }
     let stack = match stack::ensure(subject.ctx) {

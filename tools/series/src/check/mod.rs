@@ -45,7 +45,7 @@ const REFRESH: Option<&str> =
     Some("cargo series refresh writes patches and mirrored files from the worktree");
 
 /// What needs neither toolchain nor kernel.
-const PLAIN: [Check; 6] = [
+const PLAIN: [Check; 5] = [
     Check {
         name: "patches can be read",
         look: |subject| Ok(subject.unread.clone()),
@@ -74,12 +74,6 @@ const PLAIN: [Check; 6] = [
         name: "mirrored files",
         look: blobs::mirrored,
         mend: REFRESH,
-        alone: false,
-    },
-    Check {
-        name: "what patches make of the base",
-        look: blobs::made,
-        mend: None,
         alone: false,
     },
 ];
@@ -112,9 +106,17 @@ const WITH_TOOLS: [Check; 4] = [
     },
 ];
 
+/// The last of them: those with tools have fetched the base.
+const MADE: [Check; 1] = [Check {
+    name: "what patches make of the base",
+    look: blobs::made,
+    mend: None,
+    alone: false,
+}];
+
 pub fn check(ctx: &Context, args: &CheckArgs) -> Result<Outcome> {
     let tools: &[Check] = if args.no_checkpatch { &[] } else { &WITH_TOOLS };
-    let checks = PLAIN.iter().chain(tools);
+    let checks = PLAIN.iter().chain(tools).chain(&MADE);
     if args.b4_json {
         return b4::one_mail(ctx, checks);
     }
@@ -141,7 +143,7 @@ pub fn check(ctx: &Context, args: &CheckArgs) -> Result<Outcome> {
 /// All checks by their names, each with what it finds when its turn comes.
 pub fn each(ctx: &Context) -> Result<impl Iterator<Item = (&'static str, Result<Vec<String>>)>> {
     let subject = Subject::read(ctx)?;
-    let all = PLAIN.iter().chain(&WITH_TOOLS);
+    let all = PLAIN.iter().chain(&WITH_TOOLS).chain(&MADE);
     Ok(all.map(move |check| (check.name, (check.look)(&subject))))
 }
 
