@@ -140,15 +140,18 @@ fn names(ctx: &Context) -> Result<Vec<PatchName>> {
 fn checks(ctx: &Context, tally: &mut Tally) -> Result<()> {
     let mut start = Instant::now();
     for (name, found) in check::each(ctx)? {
-        let entry = match found {
-            Ok(findings) if findings.is_empty() => Entry::pass("", "check", name),
-            Ok(findings) => Entry::fail("", "check", name).because(findings.join("\n")),
-            Err(e) => Entry::not_run("", "check", name).because(e),
-        };
-        tally.add(entry.taking(start.elapsed()));
+        tally.add(checked(name, found).taking(start.elapsed()));
         start = Instant::now();
     }
     Ok(())
+}
+
+fn checked(name: &str, found: Result<Vec<String>>) -> Entry {
+    match found {
+        Ok(findings) if findings.is_empty() => Entry::pass("", "check", name),
+        Ok(findings) => Entry::fail("", "check", name).because(findings.join("\n")),
+        Err(e) => Entry::not_run("", "check", name).because(e),
+    }
 }
 
 /// What a boot in `test` is done with.
@@ -615,6 +618,7 @@ fn existing(ctx: &Context, stack: &Stack, n: usize) -> Vec<GuestTest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Kind;
 
     #[test]
     fn selftests_and_documentation_are_not_built() {
@@ -644,5 +648,16 @@ mod tests {
             never_ran(&run, &[test]),
             [Entry::not_run("base+c", "data", "D2")]
         );
+    }
+
+    #[test]
+    fn a_check_says_all_that_it_found() {
+        let found = vec!["a.patch: one".to_owned(), "b.patch: two".to_owned()];
+        let entry = checked("messages", Ok(found));
+        assert_eq!(entry.kind, Kind::Fail);
+        assert_eq!(entry.reason, "a.patch: one\nb.patch: two");
+        assert_eq!(checked("messages", Ok(Vec::new())).kind, Kind::Pass);
+        let broken = crate::error::Error::environment("toolchain", "is not there");
+        assert_eq!(checked("messages", Err(broken)).kind, Kind::NotRun);
     }
 }
