@@ -96,6 +96,10 @@ impl Error {
         self.mend(action)
     }
 
+    pub fn place(&self) -> &str {
+        &self.0.place
+    }
+
     pub fn kind(&self) -> Kind {
         self.0.kind
     }

@@ -118,6 +118,11 @@ pub fn tip_of(base: &Base, parts: &[PartFiles]) -> Result<String> {
     Ok(make(base, parts)?.tip)
 }
 
+/// These patches on the base, as commits.
+pub fn commits_of(base: &Base, parts: &[PartFiles]) -> Result<Vec<PatchCommit>> {
+    Ok(make(base, parts)?.commits)
+}
+
 fn make(base: &Base, parts: &[PartFiles]) -> Result<Kept> {
     let count: usize = parts.iter().map(|part| part.patches.len()).sum();
     let step = progress::step_of("applying", format_args!("applying {count} patches"));

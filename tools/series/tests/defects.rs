@@ -257,6 +257,23 @@ fn in_patches_and_mirrored_files() {
     assert!(ran.err.contains("the base is not here"), "{}", ran.err);
 }
 
+/// A patch that was edited is named, and not the one behind it that applies no more.
+#[test]
+fn in_a_patch_that_another_builds_on() {
+    let toy = sound();
+    let tree = toy.applied();
+    replace(&tree.join("mm/gup.c"), "line seven\n", "line VII\n");
+    toy.commit(&tree, "mm: roman seven\n\nIt was long.");
+    assert_eq!(toy.run(&["refresh"]).code, 0);
+    edit(&toy.repo(), FIX, "+line seven", "+line sevem");
+    let ran = toy.run(&["check", "--no-checkpatch"]);
+    caught(
+        "an edit before",
+        &ran,
+        "0001-mm-spell-seven.patch: mm/gup.c becomes ",
+    );
+}
+
 /// A mail by itself, as b4 gives it to an external command: the array that its documentation describes.
 #[test]
 fn in_a_mail_for_b4() {

@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 
 use super::{Named, Subject};
+use crate::base::{self, Base};
 use crate::error::{At, Kind, Result};
 use crate::git::Git;
-use crate::patches::Change;
-use crate::{base, mirror, progress, stack};
+use crate::patches::{Change, PartFiles, PatchFile};
+use crate::stack::PatchCommit;
+use crate::{mirror, patches, progress, stack};
 
 /// What can be said of index lines without a kernel.
 pub fn index_lines(subject: &Subject) -> Result<Vec<String>> {
@@ -116,25 +118,44 @@ pub fn made(subject: &Subject) -> Result<Vec<String>> {
     if !subject.unread.is_empty() || !index_lines(subject)?.is_empty() {
         return Ok(Vec::new());
     }
-    if base::existing(subject.ctx)?.is_none() {
+    let Some(base) = base::existing(subject.ctx)? else {
         progress::note("the base is not here: patches were not applied to it");
         return Ok(Vec::new());
-    }
-    let stack = match stack::ensure(subject.ctx) {
-        Err(e) if e.kind() == Kind::Finding => return Ok(vec![e.to_string()]),
-        stack => stack?,
     };
-    let ids: String = stack
-        .commits
-        .iter()
-        .map(|c| format!("{}\n", c.id))
-        .collect();
+    match stack::ensure(subject.ctx) {
+        Ok(stack) => others(&base, &stack.commits, &subject.patches),
+        Err(e) if e.kind() == Kind::Finding => {
+            // One before it may have been edited, and be the one to mend.
+            let parts = before(patches::read(subject.ctx)?, e.place());
+            let commits = stack::commits_of(&base, &parts)?;
+            let findings = others(&base, &commits, &subject.patches)?;
+            Ok(if findings.is_empty() {
+                vec![e.to_string()]
+            } else {
+                findings
+            })
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// The parts up to this patch, which is left out.
+fn before(mut parts: Vec<PartFiles>, place: &str) -> Vec<PartFiles> {
+    let is_it = |file: &PatchFile| file.path.to_str() == Some(place);
+    if let Some(i) = parts.iter().position(|part| part.patches.iter().any(is_it)) {
+        parts.truncate(i + 1);
+        let last = &mut parts[i].patches;
+        last.truncate(last.iter().position(is_it).unwrap_or(0));
+    }
+    parts
+}
+
+/// Files that become something else than the index lines say.
+fn others(base: &Base, commits: &[PatchCommit], patches: &[Named]) -> Result<Vec<String>> {
+    let ids: String = commits.iter().map(|c| format!("{}\n", c.id)).collect();
     let arguments = ["diff-tree", "--stdin", "-r", "-z", "--no-renames"];
-    let said = stack
-        .base
-        .git()
-        .run_with_input(&arguments, ids.as_bytes())?;
-    let mut patches = subject.patches.iter();
+    let said = base.git().run_with_input(&arguments, ids.as_bytes())?;
+    let mut patches = patches.iter();
     let mut named = None;
     let mut findings = Vec::new();
     let mut fields = said.split('\0').filter(|field| !field.is_empty());
