@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The cache folder: everything that can be made again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -140,7 +141,12 @@ fn open(path: &Path) -> Result<File> {
 /// Writes a file so that whoever reads it, whenever this ends, finds all of it or what was there before.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).at(dir)?;
+    // Others may read it as they may read what other programs write.
+    let mode = Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new()
+        .permissions(mode)
+        .tempfile_in(dir)
+        .at(dir)?;
     file.write_all(bytes).at(path)?;
     file.persist(path).map_err(|e| e.error).at(path)?;
     Ok(())
@@ -149,6 +155,16 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_whole_has_the_mode_of_any_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (whole, plain) = (dir.path().join("whole"), dir.path().join("plain"));
+        write_whole(&whole, b"text").unwrap();
+        fs::write(&plain, b"text").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&whole), mode(&plain));
+    }
 
     #[test]
     fn a_disk_that_is_too_small_is_named_before_work_starts() {
