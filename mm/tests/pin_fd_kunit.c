@@ -8,6 +8,7 @@
 #include <kunit/test.h>
 
 #include <linux/anon_inodes.h>
+#include <linux/bits.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -28,6 +29,9 @@
 struct fake {
 	struct kunit *test;
 	struct file *file;
+
+	/* The number of the first page. All others here count from it. */
+	pgoff_t base;
 
 	/* The folio of each page, NULL for a hole, and its idle references. */
 	struct folio *folios[FAKE_PAGES];
@@ -87,6 +91,7 @@ static struct folio *fake_get_folio(struct file *file, pgoff_t index,
 	fake_check_locks(fake);
 	fake->nr_get++;
 	fake->get_flags = flags;
+	index -= fake->base;
 	if (fake->on_get)
 		fake->on_get(fake, index);
 
@@ -176,8 +181,8 @@ static void fake_cache_folio(struct fake *fake, pgoff_t index, bool uptodate)
 	struct folio *folio = fake->folios[index];
 	int err;
 
-	err = filemap_add_folio(fake->file->f_mapping, folio, index,
-				GFP_KERNEL);
+	err = filemap_add_folio(fake->file->f_mapping, folio,
+				fake->base + index, GFP_KERNEL);
 	KUNIT_ASSERT_EQ(fake->test, err, 0);
 	if (uptodate)
 		folio_mark_uptodate(folio);
@@ -695,6 +700,35 @@ static void pin_fd_killed(struct kunit *test)
 	fake_expect_idle(fake);
 }
 
+static void fake_signal_at_2(struct fake *fake, pgoff_t index)
+{
+	if (index != 2)
+		return;
+	spin_lock_irq(&unrcu_pointer(current->sighand)->siglock);
+	sigaddset(&current->pending.signal, SIGUSR1);
+	set_tsk_thread_flag(current, TIF_SIGPENDING);
+	spin_unlock_irq(&unrcu_pointer(current->sighand)->siglock);
+}
+
+/* Any other signal waits until the pages are pinned. */
+static void pin_fd_signal(struct kunit *test)
+{
+	struct fake *fake = fake_create(test, &fake_fops, O_RDWR, 4);
+	bool pending;
+	long ret;
+
+	fake->on_get = fake_signal_at_2;
+	ret = fake_pin(fake, 0, 4, 0);
+	pending = signal_pending(current);
+	flush_signals(current);
+
+	KUNIT_EXPECT_TRUE(test, pending);
+	KUNIT_EXPECT_EQ(test, ret, 4 * PAGE_SIZE);
+	fake_expect_cover(fake, 0, 4);
+	fake_unpin(fake);
+	fake_expect_idle(fake);
+}
+
 /* Coverage */
 
 static void pin_fd_max_ranges(struct kunit *test)
@@ -792,6 +826,76 @@ static void pin_fd_large_folios(struct kunit *test)
 
 	fake_pin_large(fake, 5);
 	fake_expect_idle(fake);
+}
+
+/* In pages. Its lower 32 bits are 0. */
+#define FAR	BIT_ULL(33)
+
+static void fake_far(struct kunit *test, const struct file_operations *fops)
+{
+	struct fake *fake = fake_create_large(test, fops);
+	unsigned int i;
+
+	fake->base = FAR;
+	fake_set_size(fake, (FAR + FAKE_PAGES) << PAGE_SHIFT);
+	if (fops == &fake_cached_fops) {
+		mapping_set_large_folios(fake->file->f_mapping);
+		for (i = 0; i < FAKE_PAGES; i += folio_nr_pages(fake->folios[i]))
+			fake_cache_folio(fake, i, true);
+	}
+
+	KUNIT_EXPECT_EQ(test, fake_pin_max(fake, (FAR + 1) << PAGE_SHIFT,
+					   15 * PAGE_SIZE, 0, FAKE_PAGES),
+			15 * PAGE_SIZE);
+	fake_expect_cover(fake, 1, 15);
+	fake_unpin(fake);
+
+	/* There is nothing at the page that its lower 32 bits name. */
+	KUNIT_EXPECT_EQ(test, fake_pin(fake, 1, 1, 0), -EINVAL);
+
+	truncate_inode_pages(fake->file->f_mapping, 0);
+	lru_add_drain_all();
+	fake_expect_idle(fake);
+}
+
+static void pin_fd_far(struct kunit *test)
+{
+	if (BITS_PER_LONG == 32)
+		kunit_skip(test, "page numbers have 32 bits");
+
+	fake_far(test, &fake_fops);
+	fake_far(test, &fake_cached_fops);
+}
+
+/* More than UINT_MAX pages. The lower 32 bits of their number are 1. */
+static void fake_many_pages(struct kunit *test,
+			    const struct file_operations *fops)
+{
+	struct fake *fake = fake_create(test, fops, O_RDWR, 4);
+	const u64 len = (UINT_MAX + 2ULL) << PAGE_SHIFT;
+	unsigned int i;
+
+	fake_set_size(fake, FAR << PAGE_SHIFT);
+	for (i = 0; fops == &fake_cached_fops && i < 4; i++)
+		fake_cache_folio(fake, i, true);
+
+	KUNIT_EXPECT_EQ(test, fake_pin_max(fake, 0, len, 0, 3), 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake->nr_ranges, 3);
+	fake_expect_cover(fake, 0, 3);
+	fake_unpin(fake);
+
+	truncate_inode_pages(fake->file->f_mapping, 0);
+	lru_add_drain_all();
+	fake_expect_idle(fake);
+}
+
+static void pin_fd_many_pages(struct kunit *test)
+{
+	if (BITS_PER_LONG == 32)
+		kunit_skip(test, "lengths have 32 bits");
+
+	fake_many_pages(test, &fake_fops);
+	fake_many_pages(test, &fake_cached_fops);
 }
 
 /* A range owns one pin and nothing else. */
@@ -1257,8 +1361,11 @@ static struct kunit_case pin_fd_cases[] = {
 	KUNIT_CASE(pin_fd_unwind),
 	KUNIT_CASE(pin_fd_poison),
 	KUNIT_CASE(pin_fd_killed),
+	KUNIT_CASE(pin_fd_signal),
 	KUNIT_CASE(pin_fd_max_ranges),
 	KUNIT_CASE(pin_fd_large_folios),
+	KUNIT_CASE(pin_fd_far),
+	KUNIT_CASE(pin_fd_many_pages),
 	KUNIT_CASE(pin_fd_counts),
 	KUNIT_CASE(pin_fd_too_many_pins),
 	KUNIT_CASE(pin_fd_locks),

@@ -33,6 +33,7 @@ use crate::{
         aref::ARef,
         Arc, //
     },
+    task::MAX_SCHEDULE_TIMEOUT,
     types::NotThreadSafe, //
 };
 use core::{
@@ -66,19 +67,46 @@ use core::{
 ///     }
 /// }
 /// ```
+///
+/// ```ignore,compile_fail,E0277
+/// # use kernel::{dma_buf::{Attachment, Exporter, Locked, Mapped}, prelude::*, sync::MutexGuard};
+/// struct Kept(MutexGuard<'static, usize>);
+///
+/// #[vtable]
+/// impl Exporter for Kept {
+///     // Error: the guard cannot be sent between threads safely, and any may drop the last
+///     // reference.
+///     fn map<'a>(&self, _: &Locked<'_>, _: &Attachment<'a>) -> Result<Mapped<'a>> {
+///         Err(EINVAL)
+///     }
+/// }
+/// ```
+///
+/// ```ignore,compile_fail,E0310
+/// # use kernel::{dma_buf::{Attachment, Exporter, Locked, Mapped}, prelude::*};
+/// struct MayBorrow<T>(T);
+///
+/// #[vtable]
+/// impl<T: Send + Sync> Exporter for MayBorrow<T> {
+///     // Error: `T` may not live long enough, unless it is `'static`.
+///     fn map<'a>(&self, _: &Locked<'_>, _: &Attachment<'a>) -> Result<Mapped<'a>> {
+///         Err(EINVAL)
+///     }
+/// }
+/// ```
 #[vtable]
 pub trait Exporter: Send + Sync + Sized + 'static {
     /// Maps the buffer for an importer, with [`Attachment::map`].
     ///
     /// The pages are unmapped, and the share of them is dropped, when the importer gives them back.
+    /// There is no operation for that: an exporter never gets hold of what it has mapped, so it
+    /// cannot be dropped twice.
     fn map<'a>(&self, lock: &Locked<'_>, attachment: &Attachment<'a>) -> Result<Mapped<'a>>;
 
     /// Prepares the buffer for access by the CPU.
     ///
-    /// Most exporters call [`Locked::sync_for_cpu`]. The fences of devices that are still at work
-    /// have not been waited for; [`DMA_BUF_IOCTL_SYNC`] does that afterwards.
-    ///
-    /// [`DMA_BUF_IOCTL_SYNC`]: srctree/include/uapi/linux/dma-buf.h
+    /// Most exporters call [`Locked::sync_for_cpu`]. Devices have been waited for: the fences are
+    /// signaled that the buffer had when the access began, as far as they concern it.
     fn begin_cpu_access(&self, _lock: &Locked<'_>, _dir: DataDirection) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -93,7 +121,11 @@ pub trait Exporter: Send + Sync + Sized + 'static {
     /// Sets up a mapping of the buffer into a process.
     ///
     /// The range is known to be inside of the buffer. The returned operations will handle the page
-    /// faults; they are installed after this function has returned.
+    /// faults. They are installed after this function has returned them, when nothing can fail any
+    /// more: a mapping that fails is never seen by them.
+    ///
+    /// Called with the mmap lock held for writing: must not call [`PinnedRanges::pin`] or
+    /// [`PinnedRanges::check`].
     fn mmap(&self, _vma: &VmaNew) -> Result<Operations<Self>> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -168,13 +200,7 @@ pub struct Locked<'a> {
     _task: NotThreadSafe,
 }
 
-impl<'a> Locked<'a> {
-    /// The buffer that is locked.
-    #[inline]
-    pub fn buffer(&self) -> &'a DmaBuf {
-        self.buf
-    }
-
+impl Locked<'_> {
     fn lent(&self) -> &Lent {
         // SAFETY: By the type invariants, nobody else has a `Locked`, and `&mut Locked` is
         // borrowed for as long as there is a mutable reference.
@@ -218,8 +244,32 @@ impl Drop for Locked<'_> {
 
 /// The wish of an importer to have a buffer mapped for its device.
 ///
-/// The lifetime is invariant and stands for one such wish: what is mapped for an importer cannot be
-/// given to another one, nor be kept.
+/// The lifetime is invariant and stands for one such wish: what is mapped for an importer can
+/// neither be given to another one:
+///
+/// ```ignore,compile_fail,E0621
+/// # use kernel::{dma_buf::{Attachment, Mapped}, mm::pin::PinnedRanges, prelude::*, sync::Arc};
+/// fn for_another<'a>(
+///     _: &Attachment<'a>,
+///     other: &Attachment<'_>,
+///     pages: Arc<PinnedRanges>,
+/// ) -> Result<Mapped<'a>> {
+///     // Error: the other one must be of `'a` too.
+///     other.map(pages)
+/// }
+/// ```
+///
+/// nor be kept for a later one:
+///
+/// ```ignore,compile_fail,E0521
+/// # use kernel::dma_buf::Mapped;
+/// fn keep<T: 'static>(_: T) {}
+///
+/// fn keep_for_later(mapped: Mapped<'_>) {
+///     // Error: borrowed data escapes.
+///     keep(mapped);
+/// }
+/// ```
 ///
 /// # Invariants
 ///
@@ -231,16 +281,11 @@ pub struct Attachment<'a> {
 }
 
 impl<'a> Attachment<'a> {
-    /// The direction in which the device will access the buffer.
-    #[inline]
-    pub fn direction(&self) -> DataDirection {
-        self.dir
-    }
-
     /// Maps pages for the device of the importer.
     ///
-    /// Fails with [`EINVAL`] if there are no pages, or if the importer wants no direction, and with
-    /// [`EACCES`] if the device could write to pages that were not pinned for that. May sleep.
+    /// Fails with [`EINVAL`] if there are no pages, if the importer wants no direction, or if its
+    /// device cannot take a page at once, and with [`EACCES`] if the device could write to pages
+    /// that were not pinned for that. May sleep.
     pub fn map(&self, pages: Arc<PinnedRanges>) -> Result<Mapped<'a>> {
         // SAFETY: By the type invariants, the device is set up for DMA until the importer gives
         // the table back. Only `VTable::map_dma_buf()` gets it out of a `Mapped`.
@@ -266,6 +311,10 @@ pub struct Mapped<'a> {
 ///
 /// If this fails, `data` is dropped. May sleep. A module that calls this imports the symbol
 /// namespace `DMA_BUF`.
+///
+/// The buffer keeps the module that implements [`Exporter`] loaded, and a mapping into a process
+/// keeps the buffer: no operation is called after the module is gone. What else the module has
+/// registered, like the device that created the buffer, can go before the buffer does.
 ///
 /// # Examples
 ///
@@ -316,6 +365,7 @@ pub fn export<T: Exporter>(size: usize, data: impl PinInit<T, Error>) -> Result<
 
     let info = bindings::dma_buf_export_info {
         exp_name: as_char_ptr_in_const_context(<T::OwnerModule as ModuleMetadata>::NAME),
+        // Null for what is built in, as is the kernel crate: it needs no reference.
         owner: this_module::<T::OwnerModule>().as_ptr(),
         ops: &VTable::<T>::VTABLE,
         size,
@@ -336,7 +386,34 @@ pub fn export<T: Exporter>(size: usize, data: impl PinInit<T, Error>) -> Result<
     Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(buf.cast())) })
 }
 
+impl DmaBuf {
+    /// Waits until devices have done what an access by the CPU must come after, unless a signal is
+    /// pending.
+    fn wait_for_devices(&self, access: DataDirection) -> Result {
+        let write = matches!(
+            access,
+            DataDirection::Bidirectional | DataDirection::ToDevice
+        );
+
+        // SAFETY: The buffer is valid, and has a reservation object, which is initialised.
+        let left = unsafe {
+            bindings::dma_resv_wait_timeout(
+                (*self.as_raw()).resv,
+                bindings::dma_resv_usage_rw(write),
+                true,
+                // CAST: It is not negative.
+                MAX_SCHEDULE_TIMEOUT as c_ulong,
+            )
+        };
+
+        // CAST: Errors fit into a `c_int`.
+        to_result(left.min(0) as c_int)
+    }
+}
+
 /// The operations of buffers whose private data is an [`Inner<T>`].
+///
+/// They may have several addresses, or the same one as others; nothing compares it.
 struct VTable<T>(T);
 
 impl<T: Exporter> VTable<T> {
@@ -378,11 +455,17 @@ impl<T: Exporter> VTable<T> {
     /// - The current task must hold the reservation lock of the buffer during `'a`, and must not
     ///   have another [`Locked`] of it.
     unsafe fn locked<'a>(buf: *mut bindings::dma_buf) -> Locked<'a> {
-        // INVARIANT: The lock is held, and `lent` belongs to the buffer.
+        if cfg!(CONFIG_LOCKDEP) {
+            // SAFETY: `buf` is valid, and has a reservation object.
+            unsafe { bindings::dma_resv_assert_held((*buf).resv) };
+        }
+
+        // INVARIANT: The lock is held, the caller has no other `Locked`, and `lent` belongs to the
+        // buffer.
         Locked {
-            // SAFETY: `buf` is valid.
+            // SAFETY: `buf` is valid during `'a`.
             buf: unsafe { DmaBuf::from_raw(buf) },
-            // SAFETY: As for this function.
+            // SAFETY: `buf` was created by `export()` for a `T`, and is valid during `'a`.
             lent: unsafe { &Self::inner(buf).lent },
             unlock: false,
             _task: NotThreadSafe,
@@ -424,7 +507,8 @@ impl<T: Exporter> VTable<T> {
     /// # Safety
     ///
     /// Must be called by `dma_buf_map_attachment()`, with the reservation lock held, for a buffer
-    /// created by [`export`] for a `T`. The device is set up for DMA until the table is given back.
+    /// created by [`export`] for a `T`. The importer must hold a reference to the device while it
+    /// is attached, and keep it set up for DMA until the table is given back.
     unsafe extern "C" fn map_dma_buf(
         attach: *mut bindings::dma_buf_attachment,
         dir: bindings::dma_data_direction,
@@ -445,7 +529,8 @@ impl<T: Exporter> VTable<T> {
                 // exporter relies on: whether the device is bound to a driver is up to the
                 // importer.
                 //
-                // SAFETY: The importer holds a reference to the device while it is attached.
+                // SAFETY: As required of this function, the importer holds a reference to the
+                // device, which is attached during this call.
                 dev: unsafe { Device::from_raw(dev) },
                 dir: dir.try_into()?,
                 _importer: PhantomData,
@@ -511,6 +596,12 @@ impl<T: Exporter> VTable<T> {
             let dir = dir.try_into()?;
             // SAFETY: `buf` is one of ours.
             let data = unsafe { &Self::inner(buf).data };
+
+            // The core waits afterwards, which is too late for what is then written to a bounce
+            // buffer. It lets the exporter wait first, and nobody else has to wait for the lock.
+            //
+            // SAFETY: `buf` is valid.
+            unsafe { DmaBuf::from_raw(buf) }.wait_for_devices(dir)?;
 
             // SAFETY: `buf` is one of ours, and its reservation lock is not held.
             let lock = unsafe { Self::lock_interruptible(buf) }?;

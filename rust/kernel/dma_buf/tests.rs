@@ -13,7 +13,10 @@ use super::{
 use crate::{
     bindings,
     device,
-    dma::DataDirection,
+    dma::{
+        DataDirection,
+        DmaAddress, //
+    },
     error::{
         from_err_ptr,
         to_result, //
@@ -39,6 +42,7 @@ use crate::{
     },
     page::{
         BorrowedPage,
+        PAGE_SHIFT,
         PAGE_SIZE, //
     },
     prelude::*,
@@ -46,6 +50,10 @@ use crate::{
     sizes::SizeConstants,
     sync::{
         aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc, //
     },
     uaccess::{
@@ -57,7 +65,6 @@ use core::ptr::NonNull;
 
 const NR_PAGES: usize = 16;
 const SIZE: usize = NR_PAGES * PAGE_SIZE;
-const DIR: bindings::dma_data_direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
 
 /// A file without a file descriptor.
 struct ShmemFile(*mut bindings::file);
@@ -90,23 +97,142 @@ impl Drop for ShmemFile {
 }
 
 /// A device that can access all memory.
-fn importer() -> Result<faux::Registration> {
-    let reg = faux::Registration::new(c"rust_dma_buf", None)?;
-    let faux: &faux::Device<device::Bound> = reg.as_ref();
-    let dev = AsRef::<device::Device<device::Bound>>::as_ref(faux).as_raw();
-
-    // SAFETY: The device is valid, and nobody else uses it. The mask lives as long as it.
-    unsafe {
-        (*dev).coherent_dma_mask = u64::MAX;
-        (*dev).dma_mask = &raw mut (*dev).coherent_dma_mask;
-    }
-    Ok(reg)
+struct Importer {
+    // Note: The drop order is relevant, the device uses the parameters.
+    reg: faux::Registration,
+    _params: KBox<bindings::device_dma_parameters>,
 }
 
-fn raw_device(reg: &faux::Registration) -> *mut bindings::device {
-    let faux: &faux::Device<device::Bound> = reg.as_ref();
+impl Importer {
+    /// A device that takes at most `max_segment` bytes at once; 0 stands for the default, 64 KiB.
+    fn new(max_segment: usize) -> Result<Self> {
+        let reg = faux::Registration::new(c"rust_dma_buf", None)?;
+        let params = bindings::device_dma_parameters {
+            max_segment_size: max_segment.try_into()?,
+            ..pin_init::zeroed()
+        };
+        let mut params = KBox::new(params, GFP_KERNEL)?;
+        let dev = Self::device(&reg);
 
-    AsRef::<device::Device<device::Bound>>::as_ref(faux).as_raw()
+        // SAFETY: The device is valid, and nobody else uses it. The mask lives as long as it, and
+        // so do the parameters, which do not move with their box.
+        unsafe {
+            (*dev).coherent_dma_mask = u64::MAX;
+            (*dev).dma_mask = &raw mut (*dev).coherent_dma_mask;
+            (*dev).dma_parms = &raw mut *params;
+        }
+        Ok(Self {
+            reg,
+            _params: params,
+        })
+    }
+
+    fn device(reg: &faux::Registration) -> *mut bindings::device {
+        let faux: &faux::Device<device::Bound> = reg.as_ref();
+
+        AsRef::<device::Device<device::Bound>>::as_ref(faux).as_raw()
+    }
+
+    fn as_raw(&self) -> *mut bindings::device {
+        Self::device(&self.reg)
+    }
+}
+
+/// The first byte of a page that stays where it is for `'a`.
+///
+/// # Invariants
+///
+/// The page exists for `'a`, and nobody else writes to that byte meanwhile.
+struct Byte<'a>(BorrowedPage<'a>);
+
+impl Byte<'_> {
+    fn read(&self) -> Result<u8> {
+        let mut value = 0;
+
+        // SAFETY: `value` is valid for writes. By the type invariants, nobody writes to the page.
+        unsafe { self.0.read_raw(&mut value, 0, 1) }?;
+        Ok(value)
+    }
+
+    fn write(&self, value: u8) -> Result {
+        // SAFETY: `value` is valid for reads. By the type invariants, nobody writes to the page;
+        // nobody reads it, as all is done by one task.
+        unsafe { self.0.write_raw(&value, 0, 1) }
+    }
+}
+
+/// What the CPU sees of a page of a buffer.
+fn cpu_byte(pages: &PinnedRanges, page: usize) -> Result<Byte<'_>> {
+    let block = pages.block(page, 0).ok_or(ERANGE)?;
+    let page = NonNull::new(block.first().as_ptr()).ok_or(EINVAL)?;
+
+    // INVARIANT: The page stays pinned while `pages` is borrowed. No other task knows its file.
+    //
+    // SAFETY: As above.
+    Ok(Byte(unsafe { BorrowedPage::from_raw(page) }))
+}
+
+/// What a device sees of a buffer that is mapped for it during `'a`.
+struct View<'a> {
+    table: &'a SGTable,
+    pages: &'a PinnedRanges,
+    dev: *mut bindings::device,
+}
+
+impl<'a> View<'a> {
+    /// The page that the device accesses, and whether it is a bounce buffer.
+    fn page(&self, page: usize) -> Result<(Byte<'a>, bool)> {
+        let mut skip = page * PAGE_SIZE;
+
+        for entry in self.table.iter() {
+            let len = usize::try_from(entry.dma_len())?;
+            if skip >= len {
+                skip -= len;
+                continue;
+            }
+
+            let addr = entry.dma_address() + DmaAddress::try_from(skip)?;
+            // SAFETY: The device is valid.
+            let phys = unsafe { bindings::dma_to_phys(self.dev, addr) };
+            // SAFETY: As above.
+            let bounces = unsafe { bindings::is_swiotlb_buffer(self.dev, phys) };
+            let pfn = usize::try_from(phys >> PAGE_SHIFT)?;
+            let own = self.pages.block(page, 0).ok_or(ERANGE)?.first();
+
+            // Otherwise it is not known what the address means, and what it is translated to.
+            if phys % (PAGE_SIZE as bindings::phys_addr_t) != 0 || !bounces && pfn != own.pfn() {
+                return Err(EOPNOTSUPP);
+            }
+            // SAFETY: It is the number of a page of the buffer, or of memory of swiotlb, which is
+            // in the kernel's own mapping.
+            let page = unsafe { bindings::pfn_to_page(pfn) };
+            let page = NonNull::new(page).ok_or(EINVAL)?;
+
+            // INVARIANT: The page belongs to the buffer while it is mapped for the device, which is
+            // none that would write.
+            //
+            // SAFETY: As above.
+            return Ok((Byte(unsafe { BorrowedPage::from_raw(page) }), bounces));
+        }
+        Err(ERANGE)
+    }
+
+    fn byte(&self, page: usize) -> Result<Byte<'a>> {
+        Ok(self.page(page)?.0)
+    }
+
+    /// Whether the device sees a copy. Says so if it does not: the tests of synchronisation see
+    /// little then.
+    fn bounces(&self, page: usize) -> Result<bool> {
+        let (_, bounces) = self.page(page)?;
+
+        if !bounces {
+            crate::kunit::info(format_args!(
+                "    # without swiotlb=force, device and CPU see the same memory\n"
+            ));
+        }
+        Ok(bounces)
+    }
 }
 
 struct Shared {
@@ -176,6 +302,10 @@ enum Area {
     Nowhere,
     /// It is asked to show a block of pages where a page is missing.
     Block,
+    /// It is to show page frames, and pages that are counted.
+    PfnmapThenMixedmap,
+    /// As above, in the other order.
+    MixedmapThenPfnmap,
 }
 
 /// A buffer that can be mapped into a process.
@@ -191,11 +321,21 @@ impl Exporter for Shown {
     }
 
     fn mmap(&self, vma: &VmaNew) -> Result<Operations<Self>> {
-        if self.area != Area::Plain {
-            vma.set_pfnmap()?;
-        }
-        if self.area == Area::ReadOnly {
-            vma.try_clear_maywrite()?;
+        match self.area {
+            Area::Plain => (),
+            Area::ReadOnly => {
+                vma.set_pfnmap()?;
+                vma.try_clear_maywrite()?;
+            }
+            Area::PfnmapThenMixedmap => {
+                vma.set_pfnmap().map_err(|_| EIO)?;
+                vma.set_mixedmap()?;
+            }
+            Area::MixedmapThenPfnmap => {
+                vma.set_mixedmap().map_err(|_| EIO)?;
+                vma.set_pfnmap()?;
+            }
+            _ => vma.set_pfnmap()?,
         }
         Ok(Operations::new())
     }
@@ -281,23 +421,27 @@ fn with_vmap<R>(buf: &DmaBuf, f: impl FnOnce(*mut u8) -> R) -> Result<R> {
     Ok(ret)
 }
 
-/// Calls `f` while the buffer is mapped for an importer; says why it cannot be, otherwise.
+/// Calls `f` while the buffer of `pages` is mapped for an importer; says why it cannot be,
+/// otherwise.
 fn with_importer<R>(
     buf: &DmaBuf,
+    pages: &PinnedRanges,
+    importer: &Importer,
     dir: DataDirection,
-    f: impl FnOnce(&SGTable) -> R,
+    f: impl FnOnce(View<'_>) -> R,
 ) -> Result<Result<R>> {
-    let reg = importer()?;
+    let dev = importer.as_raw();
     let dir: bindings::dma_data_direction = dir.into();
 
     // SAFETY: The buffer and the device are valid.
-    let attach = unsafe { bindings::dma_buf_attach(buf.as_raw(), raw_device(&reg)) };
+    let attach = unsafe { bindings::dma_buf_attach(buf.as_raw(), dev) };
     let attach = from_err_ptr(attach)?;
     // SAFETY: The attachment is valid, and the reservation lock is not held.
     let sgt = unsafe { bindings::dma_buf_map_attachment_unlocked(attach, dir) };
     let ret = from_err_ptr(sgt).map(|sgt| {
         // SAFETY: The table is valid until it is unmapped.
-        let ret = f(unsafe { SGTable::from_raw(sgt) });
+        let table = unsafe { SGTable::from_raw(sgt) };
+        let ret = f(View { table, pages, dev });
 
         // SAFETY: The table was returned for this attachment.
         unsafe { bindings::dma_buf_unmap_attachment_unlocked(attach, sgt, dir) };
@@ -309,8 +453,95 @@ fn with_importer<R>(
 }
 
 /// What mapping the buffer for an importer fails with, if it does.
-fn map_error(buf: &DmaBuf, dir: DataDirection) -> Result<Option<Error>> {
-    Ok(with_importer(buf, dir, |_| ())?.err())
+fn map_error(buf: &DmaBuf, pages: &PinnedRanges, dir: DataDirection) -> Result<Option<Error>> {
+    Ok(with_importer(buf, pages, &Importer::new(0)?, dir, |_| ())?.err())
+}
+
+fn begin_cpu_access(buf: &DmaBuf, access: DataDirection) -> Result {
+    // SAFETY: The buffer is valid, and its reservation lock is not held.
+    to_result(unsafe { bindings::dma_buf_begin_cpu_access(buf.as_raw(), access.into()) })
+}
+
+fn end_cpu_access(buf: &DmaBuf, access: DataDirection) -> Result {
+    // SAFETY: The buffer is valid, and its reservation lock is not held.
+    to_result(unsafe { bindings::dma_buf_end_cpu_access(buf.as_raw(), access.into()) })
+}
+
+/// Whether somebody has waited for the last [`add_fence`].
+static WAITED: Atomic<bool> = Atomic::new(false);
+
+/// An exporter that knows whether its buffer has been waited for.
+struct Waiting;
+
+#[vtable]
+impl Exporter for Waiting {
+    fn map<'a>(&self, _: &Locked<'_>, _: &Attachment<'a>) -> Result<Mapped<'a>> {
+        Err(ENODEV)
+    }
+
+    fn begin_cpu_access(&self, _: &Locked<'_>, _: DataDirection) -> Result {
+        WAITED.load(Relaxed).then_some(()).ok_or(EBUSY)
+    }
+}
+
+extern "C" fn fence_name(_fence: *mut bindings::dma_fence) -> *const c_char {
+    c"rust_dma_buf".as_char_ptr()
+}
+
+/// Called when somebody begins to wait. Returns that there is nothing to wait for any more.
+extern "C" fn enable_signaling(_fence: *mut bindings::dma_fence) -> bool {
+    WAITED.store(true, Relaxed);
+    false
+}
+
+/// Adds the fence of an access to the buffer that ends when it is waited for.
+fn add_fence(buf: &DmaBuf, usage: bindings::dma_resv_usage) -> Result {
+    const OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
+        get_driver_name: Some(fence_name),
+        get_timeline_name: Some(fence_name),
+        enable_signaling: Some(enable_signaling),
+        ..pin_init::zeroed()
+    };
+    let fence: bindings::dma_fence = pin_init::zeroed();
+    let fence = KBox::into_raw(KBox::new(fence, GFP_KERNEL)?);
+
+    WAITED.store(false, Relaxed);
+    // SAFETY: `fence` is valid for writes, and initialised here. It is freed with its last
+    // reference, in the way of `kfree_rcu()`. The buffer is valid, and its reservation lock is not
+    // held before.
+    unsafe {
+        let resv = (*buf.as_raw()).resv;
+        let context = bindings::dma_fence_context_alloc(1);
+
+        bindings::dma_fence_init(fence, &OPS, core::ptr::null_mut(), context, 1);
+        bindings::dma_resv_lock(resv, core::ptr::null_mut());
+        let ret = bindings::dma_resv_reserve_fences(resv, 1);
+        if ret == 0 {
+            bindings::dma_resv_add_fence(resv, fence, usage);
+            // Not the last reference: the buffer has got one.
+            bindings::refcount_dec(&raw mut (*fence).refcount.refcount);
+        } else {
+            bindings::dma_fence_release(&raw mut (*fence).refcount);
+        }
+        bindings::dma_resv_unlock(resv);
+        to_result(ret)
+    }
+}
+
+/// How often each page is pinned.
+fn pins(pages: &PinnedRanges) -> Result<KVec<c_int>> {
+    let mut pins = KVec::with_capacity(pages.nr_pages(), GFP_KERNEL)?;
+
+    for page in 0..pages.nr_pages() {
+        let page = pages.block(page, 0).ok_or(ERANGE)?.first().as_ptr();
+        // SAFETY: The page is pinned, so it is valid. Its folio is small, so each pin counts as
+        // `GUP_PIN_COUNTING_BIAS` references. Others may change the number: it is read once.
+        let refs = unsafe { (&raw const (*page)._refcount.counter).read_volatile() };
+
+        // CAST: A small constant.
+        pins.push(refs / bindings::GUP_PIN_COUNTING_BIAS as c_int, GFP_KERNEL)?;
+    }
+    Ok(pins)
 }
 
 #[macros::kunit_tests(rust_dma_buf)]
@@ -323,10 +554,17 @@ mod kunit {
         let mut pages = PinnedRanges::new(PinFlag::Write);
         let offset = SIZE.try_into()?;
 
-        pages.pin(file.file(), 0, 2 * PAGE_SIZE, GFP_KERNEL)?;
+        pages.pin(file.file(), 0, SIZE, GFP_KERNEL)?;
+        let before = pins(&pages)?;
+        assert!(before.iter().all(|pins| *pins == 1));
+
         // The second part lies beyond the end of the file.
         assert_eq!(
             pages.pin(file.file(), offset, PAGE_SIZE, GFP_KERNEL),
+            Err(EINVAL)
+        );
+        assert_eq!(
+            pages.pin(file.file(), 0, SIZE + PAGE_SIZE, GFP_KERNEL),
             Err(EINVAL)
         );
         assert_eq!(pages.pin(file.file(), 0, 0, GFP_KERNEL), Err(EINVAL));
@@ -334,12 +572,43 @@ mod kunit {
             pages.pin(file.file(), 1, PAGE_SIZE, GFP_KERNEL),
             Err(EINVAL)
         );
-        assert_eq!(pages.nr_pages(), 2);
+        assert_eq!(pages.nr_pages(), NR_PAGES);
 
         // Files like this one have no seals.
         let mut sealed = PinnedRanges::new(PinFlag::NoShrink);
         assert!(sealed.pin(file.file(), 0, PAGE_SIZE, GFP_KERNEL).is_err());
         assert_eq!(sealed.nr_pages(), 0);
+        assert_eq!(&pins(&pages)?[..], &before[..]);
+        Ok(())
+    }
+
+    /// A file that is pinned in three calls, the third of which fails.
+    #[cfg(CONFIG_MEMORY_FAILURE)]
+    #[test]
+    fn pin_that_fails_late_leaves_no_trace() -> Result {
+        let size = 5 * SIZE;
+        let file = ShmemFile::new(size)?;
+        let mut pages = PinnedRanges::new(PinFlag::Write);
+
+        pages.pin(file.file(), 0, size, GFP_KERNEL)?;
+        let before = pins(&pages)?;
+        let bad = pages.block(4 * NR_PAGES + 1, 0).ok_or(ERANGE)?;
+        let bad = bad.first().as_ptr();
+        // CAST: A small constant.
+        let bit = bindings::pageflags_PG_hwpoison as c_ulong;
+
+        let mut again = PinnedRanges::new(PinFlag::Write);
+        again.pin(file.file(), 0, PAGE_SIZE, GFP_KERNEL)?;
+        // SAFETY: The page is pinned, and nobody but this test will pin it again.
+        unsafe { bindings::set_bit(bit, &raw mut (*bad).flags.f) };
+        let res = again.pin(file.file(), 0, size, GFP_KERNEL);
+        // SAFETY: As above.
+        unsafe { bindings::clear_bit(bit, &raw mut (*bad).flags.f) };
+
+        assert_eq!(res, Err(EHWPOISON));
+        assert_eq!(again.nr_pages(), 1);
+        drop(again);
+        assert_eq!(&pins(&pages)?[..], &before[..]);
         Ok(())
     }
 
@@ -356,51 +625,207 @@ mod kunit {
 
         // Each page has got what was written to its place.
         for i in 0..NR_PAGES {
-            let page = pages.get(i).ok_or(EINVAL)?;
-            let page = NonNull::new(page.as_ptr()).ok_or(EINVAL)?;
-            // SAFETY: The page stays pinned for as long as `pages` exists. It belongs to no other
-            // file, and the file has no large folios.
-            let page = unsafe { BorrowedPage::from_raw(page) };
-            let mut value = 0u8;
-
-            // SAFETY: `value` is valid for writes, and nobody else writes to the page.
-            unsafe { page.read_raw(&mut value, 0, 1) }?;
-            assert_eq!(usize::from(value), i + 1);
+            assert_eq!(usize::from(cpu_byte(&pages, i)?.read()?), i + 1);
         }
         assert_eq!(pages.size(), SIZE);
         Ok(())
     }
 
     #[test]
-    fn importer_gets_all_pages() -> Result {
+    fn importer_gets_all_pages_in_order() -> Result {
         let (buf, pages) = shared(SIZE)?;
 
-        with_importer(&buf, DataDirection::Bidirectional, |table| {
-            let mut len = 0;
-            for entry in table.iter() {
-                len += usize::try_from(entry.dma_len())?;
-            }
-            assert_eq!(len, SIZE);
-            // There is one entry for each run, unless the mapping has merged them, or the device
-            // cannot take that much at once: 64 KiB, as it says nothing.
-            assert!(table.iter().count() <= pages.runs(usize::SZ_64K / PAGE_SIZE).count());
+        for i in 0..NR_PAGES {
+            cpu_byte(&pages, i)?.write(i as u8 + 1)?;
+        }
+        for max_segment in [0, PAGE_SIZE, 3 * PAGE_SIZE + 1] {
+            let importer = Importer::new(max_segment)?;
+            let dir = DataDirection::Bidirectional;
 
-            for dir in [DataDirection::FromDevice, DataDirection::Bidirectional] {
-                // SAFETY: The buffer is valid, and its reservation lock is not held.
-                to_result(unsafe { bindings::dma_buf_begin_cpu_access(buf.as_raw(), dir.into()) })?;
-                // SAFETY: As above.
-                to_result(unsafe { bindings::dma_buf_end_cpu_access(buf.as_raw(), dir.into()) })?;
+            with_importer(&buf, &pages, &importer, dir, |view| -> Result {
+                let mut size = 0;
+                // What a device takes that says nothing.
+                let most = if max_segment == 0 {
+                    usize::SZ_64K
+                } else {
+                    max_segment
+                };
+                for entry in view.table.iter() {
+                    let len = usize::try_from(entry.dma_len())?;
+
+                    assert!(len <= most);
+                    size += len;
+                }
+                assert_eq!(size, SIZE);
+                // There is one entry for each run, unless the mapping has merged them.
+                assert!(view.table.iter().count() <= pages.runs(most / PAGE_SIZE).count());
+
+                for i in 0..NR_PAGES {
+                    assert_eq!(usize::from(view.byte(i)?.read()?), i + 1);
+                }
+                Ok(())
+            })???;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn device_that_takes_less_than_a_page_is_refused() -> Result {
+        let (buf, pages) = shared(SIZE)?;
+        let dir = DataDirection::ToDevice;
+
+        for (max_segment, refused) in [(1, true), (PAGE_SIZE - 1, true), (PAGE_SIZE, false)] {
+            let importer = Importer::new(max_segment)?;
+            let res = with_importer(&buf, &pages, &importer, dir, |_| ())?;
+
+            assert_eq!(res.err(), refused.then_some(EINVAL));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn cpu_sees_what_the_device_wrote() -> Result {
+        use DataDirection::{
+            Bidirectional,
+            FromDevice, //
+        };
+
+        let (buf, pages) = shared(SIZE)?;
+        let last = NR_PAGES - 1;
+        let cpu = cpu_byte(&pages, last)?;
+        let mut value = 0;
+
+        for dir in [FromDevice, Bidirectional] {
+            with_importer(&buf, &pages, &Importer::new(0)?, dir, |view| -> Result {
+                let bounces = view.bounces(last)?;
+
+                for access in [FromDevice, Bidirectional] {
+                    value += 1;
+                    view.byte(last)?.write(value)?;
+                    let before = if bounces { value - 1 } else { value };
+                    assert_eq!(cpu.read()?, before);
+
+                    begin_cpu_access(&buf, access)?;
+                    assert_eq!(cpu.read()?, value);
+                    end_cpu_access(&buf, access)?;
+                    assert_eq!(view.byte(last)?.read()?, value);
+                }
+                Ok(())
+            })???;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn device_sees_what_the_cpu_wrote() -> Result {
+        use DataDirection::{
+            Bidirectional,
+            ToDevice, //
+        };
+
+        let (buf, pages) = shared(SIZE)?;
+        let last = NR_PAGES - 1;
+        let cpu = cpu_byte(&pages, last)?;
+        let mut value = 0;
+
+        for dir in [ToDevice, Bidirectional] {
+            with_importer(&buf, &pages, &Importer::new(0)?, dir, |view| -> Result {
+                let bounces = view.bounces(last)?;
+
+                for access in [ToDevice, Bidirectional] {
+                    value += 1;
+                    begin_cpu_access(&buf, access)?;
+                    cpu.write(value)?;
+                    let before = if bounces { value - 1 } else { value };
+                    assert_eq!(view.byte(last)?.read()?, before);
+
+                    end_cpu_access(&buf, access)?;
+                    assert_eq!(view.byte(last)?.read()?, value);
+                }
+                Ok(())
+            })???;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn access_of_the_other_direction_changes_nothing() -> Result {
+        use DataDirection::{
+            Bidirectional,
+            FromDevice,
+            ToDevice, //
+        };
+
+        let (buf, pages) = shared(SIZE)?;
+        let importer = Importer::new(0)?;
+        let cpu = cpu_byte(&pages, 0)?;
+
+        with_importer(&buf, &pages, &importer, Bidirectional, |view| -> Result {
+            if !view.bounces(0)? {
+                return Ok(());
             }
+
+            // A CPU that only writes does not get what the device wrote.
+            view.byte(0)?.write(1)?;
+            begin_cpu_access(&buf, ToDevice)?;
+            assert_eq!(cpu.read()?, 0);
+
+            // A CPU that only reads does not undo it.
+            end_cpu_access(&buf, FromDevice)?;
+            assert_eq!(view.byte(0)?.read()?, 1);
             Ok(())
         })??
     }
 
     #[test]
+    fn cpu_access_begins_when_devices_are_done() -> Result {
+        use crate::bindings::{
+            dma_resv_usage_DMA_RESV_USAGE_READ as READ,
+            dma_resv_usage_DMA_RESV_USAGE_WRITE as WRITE, //
+        };
+        use DataDirection::{
+            Bidirectional,
+            FromDevice,
+            ToDevice, //
+        };
+
+        for (usage, access, waited) in [
+            (WRITE, FromDevice, true),
+            (WRITE, ToDevice, true),
+            (WRITE, Bidirectional, true),
+            // Two may read at the same time.
+            (READ, FromDevice, false),
+            (READ, ToDevice, true),
+            (READ, Bidirectional, true),
+        ] {
+            let buf = export(PAGE_SIZE, Ok(Waiting))?;
+
+            add_fence(&buf, usage)?;
+            let res = begin_cpu_access(&buf, access);
+            assert_eq!(res.err(), (!waited).then_some(EBUSY));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn unmapping_hands_over_what_the_device_wrote() -> Result {
+        let (buf, pages) = shared(SIZE)?;
+        let importer = Importer::new(0)?;
+        let dir = DataDirection::FromDevice;
+
+        with_importer(&buf, &pages, &importer, dir, |view| view.byte(0)?.write(42))???;
+        assert_eq!(cpu_byte(&pages, 0)?.read()?, 42);
+        Ok(())
+    }
+
+    #[test]
     fn unmapping_keeps_what_was_written() -> Result {
-        let (buf, _) = shared(SIZE)?;
+        let (buf, pages) = shared(SIZE)?;
+        let importer = Importer::new(0)?;
+        let dir = DataDirection::Bidirectional;
 
         // With swiotlb=force, the device has a copy of the pages.
-        with_importer(&buf, DataDirection::Bidirectional, |_| {
+        with_importer(&buf, &pages, &importer, dir, |_| {
             // SAFETY: The mapping is `SIZE` bytes long.
             with_vmap(&buf, |addr| unsafe { addr.write_volatile(42) })
         })???;
@@ -412,9 +837,10 @@ mod kunit {
 
     #[test]
     fn wrong_size_is_refused() -> Result {
-        let (buf, _) = shared(SIZE + PAGE_SIZE)?;
+        let (buf, pages) = shared(SIZE + PAGE_SIZE)?;
+        let dir = DataDirection::Bidirectional;
 
-        assert_eq!(map_error(&buf, DataDirection::Bidirectional)?, Some(EINVAL));
+        assert_eq!(map_error(&buf, &pages, dir)?, Some(EINVAL));
         Ok(())
     }
 
@@ -422,9 +848,14 @@ mod kunit {
     fn read_only_pages_are_not_written() -> Result {
         let (buf, pages) = shared_with(SIZE, PinFlags::default())?;
 
-        assert_eq!(map_error(&buf, DataDirection::ToDevice)?, None);
-        assert_eq!(map_error(&buf, DataDirection::FromDevice)?, Some(EACCES));
-        assert_eq!(map_error(&buf, DataDirection::Bidirectional)?, Some(EACCES));
+        for (dir, refused) in [
+            (DataDirection::ToDevice, false),
+            (DataDirection::FromDevice, true),
+            (DataDirection::Bidirectional, true),
+        ] {
+            let res = map_error(&buf, &pages, dir)?;
+            assert_eq!(res, refused.then_some(EACCES));
+        }
         assert_eq!(PinnedVmap::new(pages, GFP_KERNEL).err(), Some(EACCES));
         Ok(())
     }
@@ -471,10 +902,21 @@ mod kunit {
     }
 
     #[test]
-    fn no_direction_is_refused() -> Result {
-        let (buf, _) = shared(SIZE)?;
+    fn page_frames_exclude_counted_pages() -> Result {
+        for area in [Area::PfnmapThenMixedmap, Area::MixedmapThenPfnmap] {
+            let refused = can_be_read(PinFlag::Write.into(), area, PROT_READ, MAP_SHARED);
 
-        assert_eq!(map_error(&buf, DataDirection::None)?, Some(EINVAL));
+            assert_eq!(refused, Err(EINVAL));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn no_direction_is_refused() -> Result {
+        let (buf, pages) = shared(SIZE)?;
+        let res = map_error(&buf, &pages, DataDirection::None)?;
+
+        assert_eq!(res, Some(EINVAL));
         Ok(())
     }
 
@@ -491,9 +933,8 @@ mod kunit {
 
         let buf = export(PAGE_SIZE, Ok(Unused))?;
         assert_eq!(with_vmap(&buf, |_| ()), Err(EINVAL));
-        // SAFETY: The buffer is valid, and its reservation lock is not held. Without an operation
-        // there is nothing to do.
-        to_result(unsafe { bindings::dma_buf_begin_cpu_access(buf.as_raw(), DIR) })?;
+        // Without an operation there is nothing to do.
+        begin_cpu_access(&buf, DataDirection::Bidirectional)?;
 
         let failed = export::<Unused>(PAGE_SIZE, Err(EBUSY));
         assert_eq!(failed.err(), Some(EBUSY));

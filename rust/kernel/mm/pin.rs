@@ -222,12 +222,16 @@ impl RangeList {
         None
     }
 
-    /// Returns the page frame number of a page.
+    /// Returns the page frame number of a page, if the `2^order` pages from it on lie in one range
+    /// and are aligned to their size.
     #[inline]
-    fn pfn(&self, page: usize) -> Option<usize> {
+    fn block(&self, page: usize, order: u32) -> Option<usize> {
+        let nr_pages = 1_usize.checked_shl(order)?;
         let (i, offset) = self.find(page)?;
+        let range = self.ranges.get(i)?;
+        let pfn = range.pfn() + offset;
 
-        Some(self.ranges.get(i)?.pfn() + offset)
+        (pfn % nr_pages == 0 && range.nr_pages() - offset >= nr_pages).then_some(pfn)
     }
 
     /// Writes what `f` makes of the page frame numbers of `pages` to `slots`: as many as there are,
@@ -469,8 +473,8 @@ impl<'a> PinnedBlock<'a> {
 ///
 ///     pages.pin(&file, 0, 2 * PAGE_SIZE, GFP_KERNEL)?;
 ///     assert_eq!(pages.nr_pages(), 2);
-///     assert!(pages.get(1).is_some());
-///     assert!(pages.get(2).is_none());
+///     assert!(pages.block(1, 0).is_some());
+///     assert!(pages.block(2, 0).is_none());
 ///     Ok(pages)
 /// }
 /// ```
@@ -500,8 +504,8 @@ impl PinnedRanges {
 
     /// Asks whether [`PinnedRanges::pin`] would be allowed now, without looking at the pages.
     ///
-    /// Fails as that does, but the range may lie beyond the end of the file. Takes the inode lock
-    /// of `file` and may sleep; a fatal signal interrupts it.
+    /// Fails as that does, but the range may lie beyond the end of the file. The context is that of
+    /// [`PinnedRanges::pin`].
     pub fn check(&self, file: &LocalFile, offset: Offset, len: usize) -> Result {
         // SAFETY: `file` is a valid file.
         to_result(unsafe {
@@ -519,7 +523,9 @@ impl PinnedRanges {
     /// fails with [`ENOMEM`] if there is no memory for the list, and with [`EOVERFLOW`] if all its
     /// pages have more bytes than a `usize` can count, or one has a number of more than 44 bits.
     ///
-    /// Takes the inode lock of `file` and may sleep; a fatal signal interrupts it.
+    /// Takes the inode lock of `file` and may sleep; a fatal signal interrupts it. That lock comes
+    /// before the mmap lock, which must not be held: handlers of `mmap` and of page faults must not
+    /// call this.
     ///
     /// [`pin_user_pages_fd()`]: srctree/include/linux/pin_fd.h
     pub fn pin(&mut self, file: &LocalFile, offset: Offset, len: usize, flags: Flags) -> Result {
@@ -731,23 +737,12 @@ impl PinnedRanges {
         }
     }
 
-    /// Returns a page, the first one being number 0.
-    ///
-    /// This takes a constant number of steps if all folios are small, and a number logarithmic in
-    /// the number of ranges otherwise.
-    #[inline]
-    pub fn get(&self, page: usize) -> Option<PinnedPage<'_>> {
-        let pfn = self.list.pfn(page)?;
-
-        // SAFETY: The list has just given its number.
-        Some(unsafe { self.pinned_page(pfn) })
-    }
-
     /// Writes what `f` makes of the given pages to `slots`, one after the other: as many as there
     /// are, and as there is room for. Returns what was written.
     ///
-    /// The pages are numbered as for [`PinnedRanges::get`]. What the slots contained before is not
-    /// dropped.
+    /// The first page is number 0. It is found in a constant number of steps if all folios are
+    /// small, and in a number logarithmic in the number of ranges otherwise. What the slots
+    /// contained before is not dropped.
     pub fn fill<'a, 's, T>(
         &'a self,
         pages: ops::Range<usize>,
@@ -761,23 +756,17 @@ impl PinnedRanges {
     }
 
     /// Returns the `2^order` pages from the given one on, if they belong to one folio and are
-    /// aligned to their size.
+    /// aligned to their size. They are numbered as for [`PinnedRanges::fill`].
     ///
     /// A page of a higher order than that of a folio is never found, even if the memory of
     /// neighbours is contiguous.
     pub fn block(&self, page: usize, order: u32) -> Option<PinnedBlock<'_>> {
-        let nr_pages = 1_usize.checked_shl(order)?;
-        let (i, offset) = self.list.find(page)?;
-        let range = self.list.ranges.get(i)?;
-        let pfn = range.pfn() + offset;
+        let pfn = self.list.block(page, order)?;
 
-        if pfn % nr_pages != 0 || range.nr_pages() - offset < nr_pages {
-            return None;
-        }
-        // INVARIANT: The range has as many pages from `pfn` on, which was found to be aligned. They
-        // are kept pinned as the first one.
+        // INVARIANT: The list has found as many pages from `pfn` on, which is aligned. They lie in
+        // one range, so they are kept pinned as the first one.
         Some(PinnedBlock {
-            // SAFETY: It lies in a range of the list.
+            // SAFETY: The list has just given its number.
             first: unsafe { self.pinned_page(pfn) },
             order,
         })
@@ -799,6 +788,13 @@ impl Drop for PinnedRanges {
 #[macros::kunit_tests(rust_mm_pin)]
 mod tests {
     use super::*;
+
+    impl RangeList {
+        /// Returns the page frame number of a page.
+        fn pfn(&self, page: usize) -> Option<usize> {
+            self.block(page, 0)
+        }
+    }
 
     fn list(ranges: &[(usize, usize)]) -> Result<RangeList> {
         let mut list = RangeList::new();
@@ -915,6 +911,34 @@ mod tests {
             let (start, end) = (2, 1);
             assert!(filled(list, start..end, nr)?.is_empty());
         }
+        Ok(())
+    }
+
+    #[test]
+    fn blocks_are_aligned_and_of_one_range() -> Result {
+        // Two huge pages of 8 pages, of the second of which the first 2 are missing, and small
+        // pages that continue it.
+        let list = list(&[(64, 8), (74, 6), (80, 1), (81, 1)])?;
+
+        assert_eq!(list.block(0, 3), Some(64));
+        assert_eq!(list.block(4, 2), Some(68));
+        assert_eq!(list.block(7, 0), Some(71));
+        assert_eq!(list.block(8, 1), Some(74));
+        assert_eq!(list.block(10, 2), Some(76));
+        assert_eq!(list.block(15, 0), Some(81));
+
+        // The page frame number is not aligned: that of the page is not what counts.
+        assert_eq!(list.block(1, 1), None);
+        assert_eq!(list.block(8, 2), None);
+        assert_eq!(list.block(2, 2), None);
+        // The range is too short.
+        assert_eq!(list.block(0, 4), None);
+        assert_eq!(list.block(14, 1), None);
+        // There is no such page, and no such order.
+        assert_eq!(list.block(16, 0), None);
+        assert_eq!(list.block(0, usize::BITS - 1), None);
+        assert_eq!(list.block(0, usize::BITS), None);
+        assert_eq!(list.block(0, u32::MAX), None);
         Ok(())
     }
 

@@ -57,6 +57,34 @@ impl From<FaultError> for bindings::vm_fault_t {
 ///
 /// The operations are called concurrently, for every virtual memory area that shows the data. See
 /// `struct vm_operations_struct`.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     mm::{
+///         pin::PinnedRanges,
+///         virt::ops::{
+///             FaultError,
+///             VmFault,
+///             VmOps, //
+///         }, //
+///     },
+///     prelude::*, //
+/// };
+///
+/// /// Pages that are mapped one by one.
+/// struct Pages(PinnedRanges);
+///
+/// #[vtable]
+/// impl VmOps for Pages {
+///     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
+///         let page = vmf.pgoff();
+///
+///         vmf.insert_pages(vmf.address(), &self.0, page..page + 1)
+///     }
+/// }
+/// ```
 #[vtable]
 pub trait VmOps: Sync + Sized + 'static {
     /// Handles the first access to a page: inserts it into the mapping.
@@ -97,7 +125,8 @@ pub trait VmOps: Sync + Sized + 'static {
     ///
     /// [`FaultError::Fallback`] is not for this function, and becomes [`FaultError::Sigbus`].
     ///
-    /// Called with the mmap lock or the lock of the area held for reading; may sleep.
+    /// Called with the mmap lock or the lock of the area held for reading; may sleep, but must not
+    /// call [`PinnedRanges::pin`] or [`PinnedRanges::check`].
     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError>;
 
     /// Handles the first access to a part of the mapping that a huge page of [`VmFault::order`]
@@ -315,6 +344,8 @@ impl<'vma> VmFault<'vma> {
 ///
 /// The operations take the private data of the virtual memory area for a pointer to a `T` that is
 /// valid for longer than the area.
+///
+/// What `ops` points to may have several addresses, or the same one as others; nothing compares it.
 pub struct Operations<T> {
     ops: &'static bindings::vm_operations_struct,
     _data: PhantomData<fn(&T)>,

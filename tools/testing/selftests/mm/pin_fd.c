@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * pin_user_pages_fd() pins the pages of a file without a mapping of it. All that
- * its documentation promises is tested here, through the ioctls of gup_test, on
- * all kinds of files that can be pinned.
+ * pin_user_pages_fd() pins the pages of a file without a mapping of it. What its
+ * documentation promises is tested here through the ioctls of gup_test, on all
+ * kinds of files that can be pinned. mm/tests/pin_fd_kunit.c has what user space
+ * cannot bring about: -ETXTBSY, -EIO, too many pins, a file that keeps refusing.
  *
  * Pages are counted after each test: none may stay pinned, no huge page may be
  * missing from its pool.
@@ -19,8 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <linux/capability.h>
 #include <linux/kvm.h>
 #include <linux/memfd.h>
+#include <linux/mempolicy.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -56,6 +59,12 @@
 #define PAGEOUT_TRIES	64
 #define DIRT_SIZE	(64 * MiB)
 
+/* As many as a mask of one word has room for. */
+#define MAX_NODES	(8 * sizeof(long) - 1)
+
+/* The longest pause in a race, in turns of a loop. */
+#define MAX_DELAY	16000000L
+
 /* What a page holds: words that differ, or zeroes. */
 #define ZEROES		0
 #define BY_FILE		0x9e3779b97f4a7c15ULL
@@ -78,6 +87,7 @@ FIXTURE(pin_fd) {
 	size_t size;		/* of the file */
 	uint64_t start;		/* what is pinned begins here */
 	uint32_t nr_ranges;
+	uint32_t nr_dirty;	/* ranges that were dirty when they were pinned */
 	void *map;		/* of all of the file, if a test needs it for longer */
 	int hog;		/* a file that keeps huge pages from being used */
 	int zram;
@@ -407,13 +417,13 @@ static int stop(int test, bool make_dirty)
 	return ioctl(test, PIN_FD_TEST_STOP, make_dirty);
 }
 
-/* Are the ranges what they are documented to be? */
-static void check_ranges(struct __test_metadata *_metadata, int test, size_t page,
-			 uint64_t pos, uint64_t pinned, uint32_t nr)
+/* Are the ranges what they are documented to be? Returns how many are dirty. */
+static uint32_t check_ranges(struct __test_metadata *_metadata, int test, size_t page,
+			     uint64_t pos, uint64_t pinned, uint32_t nr)
 {
 	struct pin_fd_test_range *ranges = calloc(nr, sizeof(*ranges));
 	uint64_t addr = (uintptr_t)ranges, sum = 0;
-	uint32_t i;
+	uint32_t i, dirty = 0;
 
 	ASSERT_NE(ranges, NULL);
 	ASSERT_EQ(ioctl(test, PIN_FD_TEST_RANGES, &addr), 0);
@@ -445,9 +455,11 @@ static void check_ranges(struct __test_metadata *_metadata, int test, size_t pag
 			       (unsigned long long)r->offset, (unsigned long long)r->len,
 			       r->order, r->flags);
 		sum += r->len;
+		dirty += !!(r->flags & PIN_FD_TEST_RANGE_DIRTY);
 	}
 	ASSERT_EQ(sum, pinned);
 	free(ranges);
+	return dirty;
 }
 
 /* start() of all that is asked for, and the ranges are checked */
@@ -461,8 +473,8 @@ static long __pin(struct __test_metadata *_metadata, FIXTURE_DATA(pin_fd) * self
 		    &self->nr_ranges);
 	if (ret > 0) {
 		self->start = pos;
-		check_ranges(_metadata, self->test, self->page, pos, ret,
-			     self->nr_ranges);
+		self->nr_dirty = check_ranges(_metadata, self->test, self->page,
+					      pos, ret, self->nr_ranges);
 	}
 	return ret;
 }
@@ -665,19 +677,29 @@ static const char *add_swap(FIXTURE_DATA(pin_fd) * self)
 	return NULL;
 }
 
+/* Maps the file and reads every page of it. */
+static char *map_and_read(FIXTURE_DATA(pin_fd) * self)
+{
+	size_t pos;
+	char *p;
+
+	p = mmap(NULL, self->size, PROT_READ, MAP_SHARED, self->fd, 0);
+	for (pos = 0; p != MAP_FAILED && pos < self->size; pos += self->page)
+		FORCE_READ(p[pos]);
+	return p;
+}
+
 /* Returns how many bytes of the file are still in memory. */
 static size_t page_out(FIXTURE_DATA(pin_fd) * self)
 {
-	size_t left = self->size / self->page, pos;
+	size_t left = self->size / self->page;
 	char *p;
 	int i;
 
-	p = mmap(NULL, self->size, PROT_READ, MAP_SHARED, self->fd, 0);
+	/* Only what is mapped is paged out. */
+	p = map_and_read(self);
 	if (p == MAP_FAILED)
 		return self->size;
-	/* Only what is mapped is paged out. */
-	for (pos = 0; pos < self->size; pos += self->page)
-		FORCE_READ(p[pos]);
 	for (i = 0; i < PAGEOUT_TRIES && left; i++) {
 		if (madvise(p, self->size, MADV_PAGEOUT))
 			break;
@@ -786,6 +808,39 @@ TEST_F_TIMEOUT(pin_fd, written_pages_are_dirty, 120)
 	/* Not while they are pinned either. */
 	left = page_out(self);
 	EXPECT_EQ(left, self->size);
+	ASSERT_EQ(stop(self->test, true), 0);
+
+	left = page_out(self);
+	if (left > self->size / 2)
+		SKIP(return, "%zu of %zu bytes stay in memory", left, self->size);
+	EXPECT_TRUE(all_is(self, io_mmap, BY_PIN));
+}
+
+/*
+ * Nor if they were clean before, so that unpinning is all that tells of it. A page
+ * that was swapped in would not do: it is dirty. A hole that is read gets a clean
+ * one, which reclaim drops.
+ */
+TEST_F_TIMEOUT(pin_fd, clean_pages_get_dirty, 120)
+{
+	const char *missing;
+	size_t left;
+	char *p;
+
+	if (!is_shmem(variant))
+		SKIP(return, "never leaves memory");
+	missing = add_swap(self);
+	if (missing)
+		SKIP(return, "%s", missing);
+
+	p = map_and_read(self);
+	ASSERT_NE(p, MAP_FAILED);
+	munmap(p, self->size);
+	ASSERT_EQ(allocated(variant, self->fd), self->size);
+
+	ASSERT_EQ(pin(WRITE, 0, self->size), self->size);
+	ASSERT_EQ(self->nr_dirty, 0);
+	ASSERT_TRUE(put_all(self, io_pin, BY_PIN));
 	ASSERT_EQ(stop(self->test, true), 0);
 
 	left = page_out(self);
@@ -1022,6 +1077,37 @@ TEST_F_TIMEOUT(pin_fd, arguments, 120)
 	EXPECT_EQ(allocated(variant, self->fd), 0);
 }
 
+/* Page numbers, and numbers of pages, that do not fit into 32 bits */
+TEST_F_TIMEOUT(pin_fd, beyond_32_bits, 120)
+{
+	const uint64_t far = (uint64_t)self->page << 33;
+	const uint64_t many = ((uint64_t)self->page << 32) + self->page;
+	const uint32_t nr = variant->nr < 4 ? variant->nr : 4;
+	long ret;
+
+	if (2 * far > SIZE_MAX)
+		SKIP(return, "no file is that large");
+	close(self->fd);
+	self->fd = make_file(variant, 2 * far);
+	ASSERT_GE(self->fd, 0);
+
+	ASSERT_EQ(pin(WRITE, far, self->unit), self->unit);
+	ASSERT_TRUE(put_page(self, io_pin, far, BY_PIN));
+	EXPECT_TRUE(page_is(self, io_mmap, far, BY_PIN));
+	EXPECT_EQ(stop(self->test, true), 0);
+	EXPECT_TRUE(page_is(self, io_mmap, far, BY_PIN));
+	/* Nothing is where the lower 32 bits lead. */
+	EXPECT_EQ(pin(NOALLOC, 0, self->unit), 0);
+
+	/* The lower 32 bits of this number are 1. */
+	ASSERT_TRUE(punch(self->fd, far, self->unit));
+	ret = start(self->test, self->fd, WRITE, 0, many, nr, &self->nr_ranges);
+	ASSERT_GT(ret, (long)self->page);
+	EXPECT_EQ(self->nr_ranges, nr);
+	check_ranges(_metadata, self->test, self->page, 0, ret, self->nr_ranges);
+	EXPECT_EQ(stop(self->test, true), 0);
+}
+
 /* A few pages out of a huge one */
 TEST_F_TIMEOUT(pin_fd, part_of_a_folio, 120)
 {
@@ -1114,18 +1200,23 @@ struct race {
 	pthread_barrier_t barrier;
 	unsigned int rounds;
 	int fd;
+	long delay;		/* of the truncation, or of the pin if it is negative */
 };
+
+static void spin(long turns)
+{
+	for (; turns > 0; turns--)
+		FORCE_READ(turns);
+}
 
 static void *truncate_all(void *arg)
 {
 	struct race *race = arg;
-	unsigned int i, spin;
+	unsigned int i;
 
 	for (i = 0; i < race->rounds; i++) {
 		pthread_barrier_wait(&race->barrier);
-		/* Who comes first, and when, should differ. */
-		for (spin = 0; spin < i % 64 * 512; spin++)
-			FORCE_READ(race->rounds);
+		spin(race->delay);
 		if (ftruncate(race->fd, 0))
 			abort();
 		pthread_barrier_wait(&race->barrier);
@@ -1140,8 +1231,10 @@ TEST_F_TIMEOUT(pin_fd, truncated_while_pinning, 300)
 		.fd = self->fd,
 	};
 	unsigned int i, won = 0, lost = 0, past = 0;
+	bool first, was_first = false;
+	long ret, step = 1;
 	pthread_t thread;
-	long ret;
+	uint32_t nr = 0;
 
 	if (!variant->rounds)
 		SKIP(return, "cannot be truncated");
@@ -1152,15 +1245,30 @@ TEST_F_TIMEOUT(pin_fd, truncated_while_pinning, 300)
 		if (ftruncate(self->fd, self->size))
 			abort();
 		pthread_barrier_wait(&race.barrier);
+		spin(-race.delay);
 		ret = start(self->test, self->fd, WRITE, 0, self->size,
-			    self->size / self->page, NULL);
+			    self->size / self->page, &nr);
 		pthread_barrier_wait(&race.barrier);
-		stop(self->test, true);
 
-		won += ret == (long)self->size;
+		first = ret == (long)self->size;
+		won += first;
 		lost += ret == -EINVAL;
 		/* The file is empty: what it has is past its end. */
 		past += allocated(variant, self->fd) != 0;
+		/*
+		 * What was pinned still is; all pins are counted in the end.
+		 * A hugetlb page that leaves its file is not uptodate any more.
+		 */
+		if (first && variant->backing != HUGETLB)
+			check_ranges(_metadata, self->test, self->page, 0, ret, nr);
+		stop(self->test, true);
+
+		/* Who came first waits longer: so it is close, and both happens. */
+		step = first == was_first && step < MAX_DELAY ? 2 * step : 64;
+		was_first = first;
+		race.delay += first ? -step : step;
+		if (labs(race.delay) > MAX_DELAY)
+			race.delay = 0;
 	}
 	pthread_join(thread, NULL);
 	pthread_barrier_destroy(&race.barrier);
@@ -1168,6 +1276,11 @@ TEST_F_TIMEOUT(pin_fd, truncated_while_pinning, 300)
 	TH_LOG("%u rounds: %u pinned, %u EINVAL", variant->rounds, won, lost);
 	EXPECT_EQ(won + lost, variant->rounds);
 	EXPECT_EQ(past, 0);
+	/* A few rounds may all end in the same way. */
+	if (variant->rounds >= 100) {
+		EXPECT_GT(won, 0);
+		EXPECT_GT(lost, 0);
+	}
 }
 
 TEST_F_TIMEOUT(pin_fd, killed, 120)
@@ -1211,6 +1324,58 @@ TEST_F_TIMEOUT(pin_fd, killed, 120)
 	EXPECT_LT(done, size);
 	/* Nothing was left pinned. */
 	EXPECT_EQ(pin(WRITE, 0, self->unit), self->unit);
+}
+
+static sig_atomic_t nr_signals;
+
+static void count_signal(int signal)
+{
+	nr_signals++;
+}
+
+/* Only a fatal signal ends it. */
+TEST_F_TIMEOUT(pin_fd, not_ended_by_a_signal, 120)
+{
+	const struct sigaction action = { .sa_handler = count_signal };
+	size_t size = KILL_SIZE, done;
+	int i, fd, status;
+	pid_t pid;
+
+	if (variant->backing == HUGETLB) {
+		size = KILL_HUGE_PAGES * self->unit;
+		if (self->hugetlb.free < self->hugetlb.reserved + KILL_HUGE_PAGES)
+			SKIP(return, "not enough huge pages");
+	}
+
+	/* The handler runs when the call returns. It is inherited. */
+	ASSERT_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+	done = size;
+	for (i = 0; i < KILL_TRIES && done == size; i++) {
+		fd = make_file(variant, size);
+		ASSERT_GE(fd, 0);
+		pid = fork();
+		ASSERT_GE(pid, 0);
+		if (!pid) {
+			if (start(self->test, fd, WRITE, 0, size, size / self->page,
+				  NULL) != (long)size)
+				_exit(1);
+			while (!nr_signals)
+				sched_yield();
+			_exit(0);
+		}
+		while (!allocated(variant, fd) && !waitpid(pid, &status, WNOHANG))
+			sched_yield();
+		kill(pid, SIGUSR1);
+		/* It was in the middle if there are holes left. */
+		done = allocated(variant, fd);
+		ASSERT_EQ(waitpid(pid, &status, 0), pid);
+		EXPECT_EQ(status, 0);
+		EXPECT_EQ(allocated(variant, fd), size);
+		EXPECT_EQ(stop(self->test, true), 0);
+		close(fd);
+	}
+	TH_LOG("signal in try %d after %zu of %zu KiB", i, done / KiB, size / KiB);
+	EXPECT_LT(done, size);
 }
 
 TEST_F_TIMEOUT(pin_fd, poisoned, 120)
@@ -1380,7 +1545,6 @@ TEST_F_TIMEOUT(pin_fd, leaves_cma, 120)
 {
 	const long size = 16 * MiB, pages = size / self->page;
 	long free_cma, taken;
-	char *p;
 
 	if (variant->backing != MEMFD)
 		SKIP(return, "tested with a memfd only");
@@ -1389,10 +1553,8 @@ TEST_F_TIMEOUT(pin_fd, leaves_cma, 120)
 		SKIP(return, "no CMA area of this size (boot with cma=)");
 
 	ASSERT_EQ(ftruncate(self->fd, size), 0);
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
-	ASSERT_NE(p, MAP_FAILED);
-	memset(p, 'x', size);
-	munmap(p, size);
+	self->size = size;
+	ASSERT_TRUE(populate(self));
 	taken = free_cma - read_vmstat("nr_free_cma");
 	if (taken < pages / 2)
 		SKIP(return, "not enough of it is in CMA (boot with a larger cma=)");
@@ -1400,6 +1562,9 @@ TEST_F_TIMEOUT(pin_fd, leaves_cma, 120)
 	/* pin() looks whether one is. */
 	ASSERT_EQ(pin(WRITE, 0, size), size);
 	TH_LOG("nr_free_cma had fallen by %ld, for %ld pages", taken, pages);
+	EXPECT_TRUE(all_is(self, io_pin, BY_FILE));
+	EXPECT_TRUE(all_is(self, io_mmap, BY_FILE));
+	EXPECT_EQ(stop(self->test, true), 0);
 }
 
 TEST_F_TIMEOUT(pin_fd, no_huge_page_left, 120)
@@ -1453,6 +1618,114 @@ TEST_F_TIMEOUT(pin_fd, no_space_left, 120)
 
 	EXPECT_EQ(pin(WRITE, 0, 17 * self->unit), -ENOSPC);
 	EXPECT_EQ(pin(WRITE, 0, self->unit), self->unit);
+}
+
+/* Who has this one may exceed every quota. */
+static int drop_sys_resource(void)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(__NR_capget, &head, caps))
+		return -1;
+	caps[CAP_TO_INDEX(CAP_SYS_RESOURCE)].effective &= ~CAP_TO_MASK(CAP_SYS_RESOURCE);
+	return syscall(__NR_capset, &head, caps);
+}
+
+TEST_F_TIMEOUT(pin_fd, no_quota_left, 120)
+{
+	const size_t limit = 16 * self->page;
+	char options[96];
+
+	if (variant->backing != TMPFS && variant->backing != SHMEM_HUGE)
+		SKIP(return, "for file systems with a quota");
+
+	snprintf(options, sizeof(options), "huge=%s,usrquota,usrquota_block_hardlimit=%zu",
+		 variant->backing == TMPFS ? "never" : "always", limit);
+	close(self->fd);
+	self->fd = open_on("tmpfs", options);
+	if (self->fd < 0)
+		SKIP(return, "no quota in tmpfs (CONFIG_TMPFS_QUOTA): %s", strerror(errno));
+	ASSERT_EQ(ftruncate(self->fd, limit + self->page), 0);
+	ASSERT_EQ(drop_sys_resource(), 0);
+
+	EXPECT_EQ(pin(WRITE, 0, limit + self->page), -EDQUOT);
+	EXPECT_EQ(pin(WRITE, 0, limit), limit);
+	EXPECT_EQ(allocated(variant, self->fd), limit);
+}
+
+/* Is this a node that has enough memory of the kind that the file is made of? */
+static bool node_fits(FIXTURE_DATA(pin_fd) * self,
+		      const FIXTURE_VARIANT(pin_fd) * variant, unsigned int nid)
+{
+	char path[128];
+	int len;
+
+	len = snprintf(path, sizeof(path), "/sys/devices/system/node/node%u", nid);
+	if (variant->backing == HUGETLB)
+		snprintf(path + len, sizeof(path) - len,
+			 "/hugepages/hugepages-%zukB/free_hugepages", self->unit / KiB);
+	if (access(path, R_OK))
+		return false;
+	return variant->backing != HUGETLB || read_num(path) >= variant->nr;
+}
+
+/* The number of pages of the file that are not on the node */
+static size_t strays(FIXTURE_DATA(pin_fd) * self, int nid)
+{
+	size_t pos, sum = 0;
+	char *p;
+	int on;
+
+	p = map_and_read(self);
+	if (p == MAP_FAILED)
+		return self->size / self->page;
+	for (pos = 0; pos < self->size; pos += self->page)
+		sum += syscall(__NR_get_mempolicy, &on, NULL, 0L, p + pos,
+			       MPOL_F_NODE | MPOL_F_ADDR) || on != nid;
+	munmap(p, self->size);
+	return sum;
+}
+
+/* Holes are filled where a fault would fill them. */
+TEST_F_TIMEOUT(pin_fd, memory_policy, 120)
+{
+	unsigned int i, nid, nr = 0, nodes[2];
+	unsigned long mask;
+	void *p;
+
+	for (nid = 0; nid < MAX_NODES && nr < 2; nid++)
+		if (node_fits(self, variant, nid))
+			nodes[nr++] = nid;
+	if (nr < 2)
+		SKIP(return, "no two nodes with memory for it (boot with numa=fake=2)");
+
+	/* of the task */
+	for (i = 0; i < nr; i++) {
+		mask = 1UL << nodes[i];
+		ASSERT_EQ(syscall(__NR_set_mempolicy, MPOL_BIND, &mask, MAX_NODES + 1), 0);
+		ASSERT_EQ(pin(WRITE, 0, self->size), self->size);
+		EXPECT_EQ(strays(self, nodes[i]), 0);
+		EXPECT_EQ(stop(self->test, true), 0);
+		ASSERT_TRUE(punch(self->fd, 0, self->size));
+	}
+
+	/* of the file, which comes first; hugetlbfs has none */
+	if (variant->backing == HUGETLB)
+		return;
+	mask = 1UL << nodes[0];
+	self->map = mmap(NULL, self->size, PROT_READ, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(self->map, MAP_FAILED);
+	ASSERT_EQ(syscall(__NR_mbind, self->map, self->size, MPOL_BIND, &mask,
+			  MAX_NODES + 1, 0), 0);
+	ASSERT_EQ(pin(WRITE, 0, self->size), self->size);
+	EXPECT_EQ(strays(self, nodes[0]), 0);
+	EXPECT_EQ(stop(self->test, true), 0);
+	p = self->map;
+	self->map = MAP_FAILED;
+	munmap(p, self->size);
 }
 
 /* Holes are charged to the one who fills them. */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <linux/memfd.h>
 #include "kselftest_harness.h"
@@ -119,6 +120,21 @@ static bool write_ends_with(char *p, int signal)
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return false;
 	return signal ? WIFSIGNALED(status) && WTERMSIG(status) == signal : !status;
+}
+
+/* The faults of this process until now. */
+static long nr_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+/* The page tables of this process, of all levels. */
+static long nr_tables(size_t page)
+{
+	return read_counter("/proc/self/status", "VmPTE:") * 1024 / page;
 }
 
 /* Whether the mapping at @p shows a huge page of shmem by one entry. */
@@ -348,6 +364,37 @@ TEST_F(udmabuf_mmap, mixed)
 	}
 	close(buf);
 	close(small);
+}
+
+/*
+ * What it costs to touch every page. A driver may map all of a mapping at once
+ * with small entries, but where it returns for each huge page, that has one entry
+ * and no page table. In no case is there a fault for each small page.
+ */
+TEST_F(udmabuf_mmap, cost)
+{
+	const long huge_pages = SIZE / HUGE_PAGE;
+	char *p = map(self, SIZE, 0);
+	long faults, tables;
+
+	ASSERT_NE(p, MAP_FAILED);
+	/* What it takes to count has been touched. */
+	nr_faults();
+	nr_tables(self->page);
+
+	tables = nr_tables(self->page);
+	faults = nr_faults();
+	EXPECT_EQ(wrong_page(p, SIZE, self->page, 1000), -1);
+	faults = nr_faults() - faults;
+	tables = nr_tables(self->page) - tables;
+
+	/* An end may lie in a page table of its own, and others fault now and then. */
+	EXPECT_GT(faults, 0);
+	EXPECT_LE(faults, 2 * huge_pages);
+	if (variant->thp || variant->memfd_flags)
+		EXPECT_TRUE(faults < huge_pages || tables < huge_pages)
+			TH_LOG("%ld faults, %ld page tables", faults, tables);
+	EXPECT_EQ(munmap(p, SIZE), 0);
 }
 
 /* The mapping outlives the fd and the memfd. */

@@ -6,6 +6,9 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <linux/dma-buf.h>
 #include "kselftest_harness.h"
@@ -13,14 +16,36 @@
 
 #define PAGES	16
 
+enum { LIST_LIMIT, SIZE_LIMIT, NR_PARAMETERS };
+
+static const char * const parameters[NR_PARAMETERS] = {
+	[LIST_LIMIT] = "/sys/module/udmabuf/parameters/list_limit",
+	[SIZE_LIMIT] = "/sys/module/udmabuf/parameters/size_limit_mb",
+};
+
 FIXTURE(udmabuf_uapi)
 {
+	char parameters[NR_PARAMETERS][32];
+	long long pins;
 	size_t page;
 	size_t size;
 	int dev;
 	int memfd;
 	int buf;
 };
+
+/* The first line of a file, without its end. */
+static bool read_line(const char *path, char *line, size_t size)
+{
+	FILE *f = fopen(path, "r");
+	bool found = f && fgets(line, size, f);
+
+	if (f)
+		fclose(f);
+	if (found)
+		line[strcspn(line, "\n")] = 0;
+	return found;
+}
 
 FIXTURE_SETUP(udmabuf_uapi)
 {
@@ -33,10 +58,18 @@ FIXTURE_SETUP(udmabuf_uapi)
 		SKIP(return, "cannot open " UDMABUF_DEV ": %s", strerror(errno));
 	self->memfd = memfd_sealed(self->size, F_SEAL_SHRINK);
 	ASSERT_GE(self->memfd, 0);
+	self->pins = read_pins();
+	for (int i = 0; i < NR_PARAMETERS; i++)
+		if (!read_line(parameters[i], self->parameters[i],
+			       sizeof(self->parameters[i])))
+			*self->parameters[i] = 0;
 }
 
 FIXTURE_TEARDOWN(udmabuf_uapi)
 {
+	for (int i = 0; i < NR_PARAMETERS; i++)
+		if (*self->parameters[i])
+			write_str(parameters[i], self->parameters[i]);
 	close(self->buf);
 	close(self->memfd);
 	close(self->dev);
@@ -183,6 +216,41 @@ TEST_F(udmabuf_uapi, bad_seals)
 	self->buf = -1;
 }
 
+/* A file that has no name on a new mount of @fs, which has pages of 2 MiB. */
+static int open_on(const char *fs)
+{
+	int fsfd = fsopen(fs, 0), mnt = -1, fd = -1;
+
+	if (fsfd >= 0 &&
+	    (strcmp(fs, "hugetlbfs") ||
+	     !fsconfig(fsfd, FSCONFIG_SET_STRING, "pagesize", "2M", 0)) &&
+	    !fsconfig(fsfd, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		mnt = fsmount(fsfd, 0, 0);
+	if (mnt >= 0)
+		fd = openat(mnt, ".", O_TMPFILE | O_RDWR, 0600);
+	close(fsfd);
+	close(mnt);
+	return fd;
+}
+
+/* Files of the same kinds can be sealed only if they are memfds. */
+TEST_F(udmabuf_uapi, no_memfd)
+{
+	static const char * const kinds[] = { "tmpfs", "hugetlbfs" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		int fd = open_on(kinds[i]);
+
+		if (fd < 0)
+			SKIP(return, "no file on %s: %s", kinds[i], strerror(errno));
+		ASSERT_EQ(ftruncate(fd, 2 << 20), 0);
+		EXPECT_ERR(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), EPERM);
+		EXPECT_CREATE_ERR(EINVAL, fd, 0, self->page);
+		EXPECT_CREATE_ERR(EINVAL, fd, 0, 2 << 20);
+		close(fd);
+	}
+}
+
 /* While a buffer exists, devices may write: no seal against that. */
 TEST_F(udmabuf_uapi, shrink_is_refused)
 {
@@ -228,16 +296,10 @@ TEST_F(udmabuf_uapi, list)
 
 TEST_F(udmabuf_uapi, list_limit)
 {
+	int limit = *self->parameters[LIST_LIMIT] ?
+		    atoi(self->parameters[LIST_LIMIT]) : 1024;
 	struct udmabuf_create_list *l;
-	int limit = 1024;
-	FILE *f;
 
-	f = fopen("/sys/module/udmabuf/parameters/list_limit", "r");
-	if (f) {
-		if (fscanf(f, "%d", &limit) != 1)
-			limit = 1024;
-		fclose(f);
-	}
 	if (limit < 1 || limit > 65536)
 		SKIP(return, "list_limit is %d", limit);
 
@@ -248,6 +310,123 @@ TEST_F(udmabuf_uapi, list_limit)
 	self->buf = ioctl(self->dev, UDMABUF_CREATE_LIST, l);
 	EXPECT_GE(self->buf, 0);
 	free(l);
+}
+
+/* Whether @text can be written to @parameter, and is what is then read. */
+static bool set_parameter(const char *parameter, const char *text)
+{
+	char found[32];
+
+	return write_str(parameter, text) &&
+	       read_line(parameter, found, sizeof(found)) && !strcmp(found, text);
+}
+
+TEST_F(udmabuf_uapi, parameters)
+{
+	static const char good[][16] = {
+		"0", "1", "-1", "2147483647", "-2147483648",
+	};
+	static const char bad[][16] = { "many", "1 2", "2147483648", "-2147483649" };
+	char found[32];
+	struct stat st;
+
+	for (int i = 0; i < NR_PARAMETERS; i++) {
+		const char *path = parameters[i];
+		size_t j;
+
+		ASSERT_EQ(stat(path, &st), 0);
+		EXPECT_EQ(st.st_mode & 07777, 0644);
+		if (access(path, W_OK))
+			SKIP(return, "cannot write the parameters");
+		for (j = 0; j < ARRAY_SIZE(good); j++)
+			EXPECT_TRUE(set_parameter(path, good[j]))
+				TH_LOG("parameter %d, %s", i, good[j]);
+		/* as the kernel reads numbers everywhere */
+		EXPECT_TRUE(write_str(path, "0x10\n"));
+		for (j = 0; j < ARRAY_SIZE(bad); j++) {
+			errno = 0;
+			EXPECT_FALSE(write_str(path, bad[j]));
+			/* What is out of range may be told from what is no number. */
+			EXPECT_TRUE(errno == EINVAL || (j > 1 && errno == ERANGE))
+				TH_LOG("parameter %d, %s: %s", i, bad[j], strerror(errno));
+		}
+		/* What is refused changes nothing. */
+		EXPECT_TRUE(read_line(path, found, sizeof(found)));
+		EXPECT_STREQ(found, "16");
+	}
+}
+
+/* A negative limit is none. */
+TEST_F(udmabuf_uapi, list_limit_set)
+{
+	struct udmabuf_create_list *l;
+	const __u32 many = 5000;
+
+	if (access(parameters[LIST_LIMIT], W_OK))
+		SKIP(return, "cannot write the parameters");
+	l = alloc_list(self->memfd, self->page, many);
+	ASSERT_NE(l, NULL);
+
+	ASSERT_TRUE(set_parameter(parameters[LIST_LIMIT], "4"));
+	l->count = 5;
+	EXPECT_ERR(ioctl(self->dev, UDMABUF_CREATE_LIST, l), EINVAL);
+	l->count = 4;
+	self->buf = ioctl(self->dev, UDMABUF_CREATE_LIST, l);
+	EXPECT_GE(self->buf, 0);
+	close(self->buf);
+
+	ASSERT_TRUE(set_parameter(parameters[LIST_LIMIT], "0"));
+	l->count = 1;
+	EXPECT_ERR(ioctl(self->dev, UDMABUF_CREATE_LIST, l), EINVAL);
+	/* It is for lists only. */
+	self->buf = udmabuf_create(self->dev, self->memfd, 0, self->size, 0);
+	EXPECT_GE(self->buf, 0);
+	close(self->buf);
+
+	ASSERT_TRUE(set_parameter(parameters[LIST_LIMIT], "-1"));
+	l->count = many;
+	self->buf = ioctl(self->dev, UDMABUF_CREATE_LIST, l);
+	EXPECT_GE(self->buf, 0);
+	if (self->buf >= 0)
+		EXPECT_EQ(lseek(self->buf, 0, SEEK_END), (off_t)(many * self->page));
+	free(l);
+}
+
+TEST_F(udmabuf_uapi, size_limit_set)
+{
+	const size_t mib = 1 << 20;
+	struct udmabuf_create_list *l;
+	int fd;
+
+	if (access(parameters[SIZE_LIMIT], W_OK))
+		SKIP(return, "cannot write the parameters");
+	l = alloc_list(self->memfd, self->page, 2);
+	ASSERT_NE(l, NULL);
+	fd = memfd_sealed(4 * mib, F_SEAL_SHRINK);
+	ASSERT_GE(fd, 0);
+
+	ASSERT_TRUE(set_parameter(parameters[SIZE_LIMIT], "2"));
+	EXPECT_CREATE_ERR(EINVAL, fd, 0, 2 * mib + self->page);
+	self->buf = udmabuf_create(self->dev, fd, 0, 2 * mib, 0);
+	EXPECT_GE(self->buf, 0);
+	close(self->buf);
+	/* It is for the sum of a list. */
+	l->list[0].memfd = fd;
+	l->list[0].size = 2 * mib;
+	EXPECT_ERR(ioctl(self->dev, UDMABUF_CREATE_LIST, l), EINVAL);
+	l->list[0].size -= self->page;
+	self->buf = ioctl(self->dev, UDMABUF_CREATE_LIST, l);
+	EXPECT_GE(self->buf, 0);
+	close(self->buf);
+
+	ASSERT_TRUE(set_parameter(parameters[SIZE_LIMIT], "0"));
+	EXPECT_CREATE_ERR(EINVAL, fd, 0, self->page);
+
+	ASSERT_TRUE(set_parameter(parameters[SIZE_LIMIT], "-1"));
+	self->buf = udmabuf_create(self->dev, fd, 0, 4 * mib, 0);
+	EXPECT_GE(self->buf, 0);
+	free(l);
+	close(fd);
 }
 
 TEST_F(udmabuf_uapi, cloexec)
@@ -289,6 +468,118 @@ TEST_F(udmabuf_uapi, mmap)
 	ASSERT_NE(p, MAP_FAILED);
 	EXPECT_EQ(*p, 'x');
 	munmap(p, self->page);
+}
+
+/* The flags that smaps has for the mapping at @p, as " rd wr sh ", or "". */
+static void read_vm_flags(const char *p, char *vm_flags, size_t size)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long start, end;
+	bool here = false;
+	char line[256];
+
+	*vm_flags = 0;
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = start == (uintptr_t)p;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			snprintf(vm_flags, size, "%s", line + 8);
+	}
+	vm_flags[strcspn(vm_flags, "\n")] = 0;
+	if (f)
+		fclose(f);
+}
+
+TEST_F(udmabuf_uapi, vm_flags)
+{
+	/* PFNMAP, and neither grown, dumped nor MIXEDMAP or IO */
+	static const char * const has[] = { "sh", "pf", "de", "dd" };
+	static const char * const lacks[] = { "mm", "io", "lo", "dc", "nr" };
+	char vm_flags[256], flag[8], *p;
+	size_t i;
+
+	self->buf = udmabuf_create(self->dev, self->memfd, 0, self->size, 0);
+	ASSERT_GE(self->buf, 0);
+	p = map(self->buf, self->size);
+	ASSERT_NE(p, MAP_FAILED);
+	for (int touched = 0; touched < 2; touched++) {
+		read_vm_flags(p, vm_flags, sizeof(vm_flags));
+		if (!*vm_flags)
+			SKIP(return, "no VmFlags in /proc/self/smaps");
+		for (i = 0; i < ARRAY_SIZE(has); i++) {
+			snprintf(flag, sizeof(flag), " %s ", has[i]);
+			EXPECT_NE(strstr(vm_flags, flag), NULL)
+				TH_LOG("no %s in %s", has[i], vm_flags);
+		}
+		for (i = 0; i < ARRAY_SIZE(lacks); i++) {
+			snprintf(flag, sizeof(flag), " %s ", lacks[i]);
+			EXPECT_EQ(strstr(vm_flags, flag), NULL)
+				TH_LOG("%s in %s", lacks[i], vm_flags);
+		}
+		__atomic_store_n(p, 'x', __ATOMIC_RELAXED);
+	}
+	munmap(p, self->size);
+}
+
+/* A mapping may shrink and move, but not grow, although the buffer is larger. */
+TEST_F(udmabuf_uapi, mremap)
+{
+	size_t half = self->size / 2;
+	char *p, *q;
+
+	self->buf = udmabuf_create(self->dev, self->memfd, 0, self->size, 0);
+	ASSERT_GE(self->buf, 0);
+	ASSERT_EQ(pwrite(self->memfd, "x", 1, self->page), 1);
+	p = map(self->buf, half);
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_EQ(p[self->page], 'x');
+	errno = 0;
+	q = mremap(p, half, self->size, MREMAP_MAYMOVE);
+	EXPECT_EQ(q, MAP_FAILED);
+	EXPECT_EQ(errno, EFAULT);
+	errno = 0;
+	q = mremap(p, half, half + self->page, 0);
+	EXPECT_EQ(q, MAP_FAILED);
+	EXPECT_EQ(errno, EFAULT);
+	/* It is still there. */
+	EXPECT_EQ(p[self->page], 'x');
+	EXPECT_EQ(mremap(p, half, 2 * self->page, 0), p);
+	EXPECT_EQ(p[self->page], 'x');
+	munmap(p, 2 * self->page);
+}
+
+/* What can be asked of the file descriptor of a buffer. */
+TEST_F(udmabuf_uapi, size)
+{
+	char path[64], name[32] = "", line[128];
+	struct stat st;
+	FILE *f;
+
+	self->buf = udmabuf_create(self->dev, self->memfd, self->page,
+				   self->size - self->page, 0);
+	ASSERT_GE(self->buf, 0);
+	ASSERT_EQ(fstat(self->buf, &st), 0);
+	EXPECT_EQ(st.st_size, (off_t)(self->size - self->page));
+	EXPECT_EQ(lseek(self->buf, 0, SEEK_END), st.st_size);
+	EXPECT_EQ(lseek(self->buf, 0, SEEK_SET), 0);
+	EXPECT_ERR(lseek(self->buf, self->page, SEEK_SET), EINVAL);
+	EXPECT_ERR(lseek(self->buf, -1, SEEK_END), EINVAL);
+	EXPECT_ERR(lseek(self->buf, 0, SEEK_CUR), EINVAL);
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->buf);
+	EXPECT_EQ(read_counter(path, "size:"), st.st_size);
+	EXPECT_EQ(read_counter(path, "count:"), 1);
+	f = fopen(path, "r");
+	ASSERT_NE(f, NULL);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "exp_name: %31s", name);
+	fclose(f);
+	EXPECT_STREQ(name, "udmabuf");
+
+	/* It is for mappings and importers only. */
+	EXPECT_ERR(read(self->buf, line, 1), EINVAL);
+	EXPECT_ERR(write(self->buf, line, 1), EINVAL);
+	EXPECT_ERR(ftruncate(self->buf, self->page), EINVAL);
 }
 
 TEST_F(udmabuf_uapi, sync)
@@ -357,15 +648,12 @@ TEST_F(udmabuf_uapi, fork)
 /* Every pin is given back, by a buffer as well as by a failed creation. */
 TEST_F(udmabuf_uapi, pins_are_balanced)
 {
-	long long acquired, released, before;
 	struct udmabuf_create_list *l;
-	int i;
+	long long acquired;
 
 	acquired = read_vmstat("nr_foll_pin_acquired");
-	released = read_vmstat("nr_foll_pin_released");
-	if (acquired < 0 || released < 0)
+	if (acquired < 0)
 		SKIP(return, "no nr_foll_pin_* in /proc/vmstat");
-	before = acquired - released;
 
 	l = alloc_list(self->memfd, self->page, PAGES);
 	ASSERT_NE(l, NULL);
@@ -379,15 +667,38 @@ TEST_F(udmabuf_uapi, pins_are_balanced)
 	EXPECT_GT(read_vmstat("nr_foll_pin_acquired"), acquired);
 	close(self->buf);
 	self->buf = -1;
-	/* other users of pins may be at work: wait for them a little */
-	for (i = 0; i < 50; i++) {
-		acquired = read_vmstat("nr_foll_pin_acquired");
-		released = read_vmstat("nr_foll_pin_released");
-		if (acquired - released == before)
-			break;
-		usleep(100000);
-	}
-	EXPECT_EQ(acquired - released, before);
+	EXPECT_TRUE(wait_for_pins(self->pins));
+}
+
+/* With no file descriptor left, the buffer goes again. */
+TEST_F(udmabuf_uapi, no_fd)
+{
+	struct udmabuf_create_list *l;
+	struct rlimit old, none;
+	long long acquired;
+
+	acquired = read_vmstat("nr_foll_pin_acquired");
+	if (acquired < 0)
+		SKIP(return, "no nr_foll_pin_* in /proc/vmstat");
+	l = alloc_list(self->memfd, self->page, PAGES);
+	ASSERT_NE(l, NULL);
+
+	ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = dup(self->memfd);
+	ASSERT_GT(none.rlim_cur, 0);
+	close(none.rlim_cur);
+	ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+	EXPECT_CREATE_ERR(EMFILE, self->memfd, 0, self->size);
+	EXPECT_ERR(ioctl(self->dev, UDMABUF_CREATE_LIST, l), EMFILE);
+	/* What is wrong with the request is found first. */
+	EXPECT_CREATE_ERR(EINVAL, self->memfd, 0, self->size + self->page);
+	EXPECT_CREATE_ERR(EBADFD, self->dev, 0, self->size);
+	ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+	free(l);
+
+	EXPECT_GE(read_vmstat("nr_foll_pin_acquired"), acquired + 2 * PAGES);
+	EXPECT_TRUE(wait_for_pins(self->pins));
 }
 
 TEST_HARNESS_MAIN

@@ -95,4 +95,23 @@ static inline long long read_vmstat(const char *name)
 	return read_counter("/proc/vmstat", name);
 }
 
+/* How many pins there are. */
+static inline long long read_pins(void)
+{
+	long long acquired = read_vmstat("nr_foll_pin_acquired");
+
+	return acquired - read_vmstat("nr_foll_pin_released");
+}
+
+/* Whether there are @pins. Others may be at work: waits for them a little. */
+static inline bool wait_for_pins(long long pins)
+{
+	for (int i = 0; i < 50; i++) {
+		if (read_pins() == pins)
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
 #endif /* UDMABUF_UTIL_H */
