@@ -1337,7 +1337,7 @@ static void count_signal(int signal)
 TEST_F_TIMEOUT(pin_fd, not_ended_by_a_signal, 120)
 {
 	const struct sigaction action = { .sa_handler = count_signal };
-	size_t size = KILL_SIZE, done;
+	long size = KILL_SIZE, done, pinned;
 	int i, fd, status;
 	pid_t pid;
 
@@ -1356,12 +1356,11 @@ TEST_F_TIMEOUT(pin_fd, not_ended_by_a_signal, 120)
 		pid = fork();
 		ASSERT_GE(pid, 0);
 		if (!pid) {
-			if (start(self->test, fd, WRITE, 0, size, size / self->page,
-				  NULL) != (long)size)
-				_exit(1);
-			while (!nr_signals)
+			pinned = start(self->test, fd, WRITE, 0, size,
+				       size / self->page, NULL);
+			while (pinned == size && !nr_signals)
 				sched_yield();
-			_exit(0);
+			_exit(pinned < 0 ? -pinned : pinned < size);
 		}
 		while (!allocated(variant, fd) && !waitpid(pid, &status, WNOHANG))
 			sched_yield();
@@ -1369,12 +1368,17 @@ TEST_F_TIMEOUT(pin_fd, not_ended_by_a_signal, 120)
 		/* It was in the middle if there are holes left. */
 		done = allocated(variant, fd);
 		ASSERT_EQ(waitpid(pid, &status, 0), pid);
+		/* A hole gets no page that would have to move. */
+		if (variant->backing == HUGETLB && WEXITSTATUS(status) == ENOSPC) {
+			close(fd);
+			SKIP(return, "not enough huge pages that can be pinned");
+		}
 		EXPECT_EQ(status, 0);
 		EXPECT_EQ(allocated(variant, fd), size);
 		EXPECT_EQ(stop(self->test, true), 0);
 		close(fd);
 	}
-	TH_LOG("signal in try %d after %zu of %zu KiB", i, done / KiB, size / KiB);
+	TH_LOG("signal in try %d after %lu of %lu KiB", i, done / KiB, size / KiB);
 	EXPECT_LT(done, size);
 }
 
