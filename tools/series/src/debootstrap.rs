@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Makes the toolchain root with mmdebstrap.
+//! Makes a Debian root with mmdebstrap.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ const HOST: &str = "amd64";
 /// The guest's shell, for another architecture: unpacked to /opt, because both cannot be installed.
 const FOREIGN_BUSYBOX: &str = include_str!("../data/foreign-busybox.sh");
 
-/// Makes the root under a temporary name and renames it when it is complete.
+/// Makes the root, unless it is there, under a temporary name and renames it when it is complete.
 pub fn make(ctx: &Context, sandbox: Sandbox, kind: Root) -> Result<()> {
     let _lock = ctx.cache.lock("toolchain")?;
     let root = kind.path(ctx);
@@ -41,7 +41,7 @@ pub fn make(ctx: &Context, sandbox: Sandbox, kind: Root) -> Result<()> {
     remove_leftovers(sandbox, &dir)?;
     let new = dir.join(format!(".new-{}", std::process::id()));
     let step = progress::step(format_args!(
-        "making the {} toolchain root (Debian {suite}, {} packages, 1 to 4 minutes)",
+        "making the {} root (Debian {suite}, {} packages, 1 to 4 minutes)",
         kind.name(),
         kind.packages().len()
     ));
@@ -51,7 +51,7 @@ pub fn make(ctx: &Context, sandbox: Sandbox, kind: Root) -> Result<()> {
     for unused in ["doc", "man", "info", "locale"] {
         command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unused}/*"));
     }
-    if kind == Root::Latest {
+    if suite == Root::Latest.suite() {
         // A mirror that stands still for weeks is new enough; signatures are checked all the same.
         command.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
     }

@@ -6,6 +6,7 @@ use crate::cli::DoctorArgs;
 use crate::context::Context;
 use crate::debootstrap::NEED_GIB;
 use crate::error::{Outcome, Result};
+use crate::kernel::own;
 use crate::run;
 use crate::sandbox::Sandbox;
 use crate::toolchain::{Root, Toolchain};
@@ -107,24 +108,24 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
     })
 }
 
-/// A root that only some lanes need: it is no fault that it is not there.
+/// A root that only some lanes or guests need: it is no fault that it is not there.
 fn optional_root(ctx: &Context, root: Root) -> Result<String> {
-    let lanes: Vec<&str> = ctx
-        .config
-        .kernel
-        .lanes
-        .iter()
-        .filter(|lane| lane.root == root)
-        .map(|lane| lane.name.as_str())
-        .collect();
-    let what = format!("{} root, for {}", root.name(), lanes.join(", "));
+    let kernel = &ctx.config.kernel;
+    let lanes = kernel.lanes.iter().filter(|lane| lane.root == root);
+    let mut users: Vec<String> = lanes.map(|lane| format!("--lane {}", lane.name)).collect();
+    if root == Root::Programs {
+        let guests = kernel.guests.iter();
+        let guests = guests.filter(|guest| own::need_root(&kernel.in_layout(guest)));
+        users.extend(guests.map(|guest| format!("--guest {}", guest.name)));
+    }
+    let what = format!("{} root, for {}", root.name(), users.join(", "));
     Ok(match Toolchain::existing_in(ctx, root)? {
         Some(tools) => format!(
             "ok       {what}: {} in {}",
             tools.id,
             tools.root().display()
         ),
-        None => format!("not made {what}: cargo series test --lane makes it"),
+        None => format!("not made {what}, which makes it"),
     })
 }
 

@@ -17,6 +17,7 @@ use crate::sandbox::Sandbox;
 
 const PACKAGES: &str = include_str!("../data/packages.txt");
 const CROSS_PACKAGES: &str = include_str!("../data/packages-cross.txt");
+const PROGRAM_PACKAGES: &str = include_str!("../data/packages-programs.txt");
 const ENTER: &str = include_str!("../data/enter.sh");
 
 /// In the finished root: the packages and versions that it holds.
@@ -27,7 +28,7 @@ const HOST_TOOLS: [&str; 10] = [
     "clang", "ld.lld", "rustc", "bindgen", "make", "flex", "bison", "bc", "cpio", "perl",
 ];
 
-/// A Debian root with tools. All but the main one are made when a lane asks for them.
+/// A Debian root. All but the main one are made when a lane or a guest asks for them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Root {
@@ -38,16 +39,20 @@ pub enum Root {
     Cross,
     /// The newest tools that Debian has.
     Latest,
+    /// No tools: the newest programs that use what the kernel offers, for a guest.
+    #[serde(skip)]
+    Programs,
 }
 
 impl Root {
-    pub const ALL: [Root; 3] = [Root::Main, Root::Cross, Root::Latest];
+    pub const ALL: [Root; 4] = [Root::Main, Root::Cross, Root::Latest, Root::Programs];
 
     pub fn name(self) -> &'static str {
         match self {
             Root::Main => "main",
             Root::Cross => "cross",
             Root::Latest => "latest",
+            Root::Programs => "programs",
         }
     }
 
@@ -55,7 +60,7 @@ impl Root {
     pub fn suite(self) -> &'static str {
         match self {
             Root::Main | Root::Cross => "trixie",
-            Root::Latest => "forky",
+            Root::Latest | Root::Programs => "forky",
         }
     }
 
@@ -65,13 +70,14 @@ impl Root {
     }
 
     pub fn packages(self) -> Vec<&'static str> {
-        let more = match self {
-            Root::Cross => CROSS_PACKAGES,
-            Root::Main | Root::Latest => "",
+        let lists: &[&'static str] = match self {
+            Root::Main | Root::Latest => &[PACKAGES],
+            Root::Cross => &[PACKAGES, CROSS_PACKAGES],
+            Root::Programs => &[PROGRAM_PACKAGES],
         };
-        PACKAGES
-            .lines()
-            .chain(more.lines())
+        lists
+            .iter()
+            .flat_map(|list| list.lines())
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .collect()
@@ -212,6 +218,13 @@ impl Toolchain {
         command.arg(program);
         command
     }
+}
+
+/// The root with programs for a guest, made now if it is missing. It holds no tools: there is nothing of the machine's
+/// own that could stand for it.
+pub fn programs(ctx: &Context) -> Result<PathBuf> {
+    debootstrap::make(ctx, Sandbox::probe()?, Root::Programs)?;
+    Ok(Root::Programs.path(ctx))
 }
 
 /// What identifies the machine's own tools.

@@ -8,6 +8,7 @@ use super::GuestTest;
 use super::arch::Machine;
 use super::build::{self, Source, jobs};
 use super::own;
+use super::userland;
 use crate::context::{Context, short_hash};
 use crate::error::{At, Error, Result};
 use crate::progress;
@@ -37,14 +38,21 @@ pub fn with_tests(
     source: &Source,
     tests: &[GuestTest],
 ) -> Result<PathBuf> {
-    let own: &[_] = match tests.iter().any(|test| test.own) {
-        true => &own::SOURCES,
-        false => &[],
+    let own = match tests.iter().any(|test| test.own) {
+        true => Some((own::SOURCES, own::SCRIPTS)),
+        false => None,
     };
     let init = init(machine);
-    let key = format!("{} {} {init} {tests:?} {own:?}", source.tree, toolchain.id);
+    let root = match own::need_root(tests) {
+        true => Some(userland::archive(ctx, toolchain)?),
+        false => None,
+    };
+    let key = format!(
+        "{} {} {init} {tests:?} {own:?} {root:?}",
+        source.tree, toolchain.id
+    );
     let key = short_hash(key.as_bytes());
-    packed(ctx, toolchain, machine, &key, tests, |guest| {
+    let initramfs = packed(ctx, toolchain, machine, &key, tests, |guest| {
         // A kernel that is being built has the same worktree.
         let _lock = ctx.cache.lock("build")?;
         let tree = worktree::at(ctx, &source.commit)?;
@@ -81,7 +89,11 @@ pub fn with_tests(
         }
         step.done();
         Ok(())
-    })
+    })?;
+    match root {
+        Some(root) => userland::behind(&initramfs, &root),
+        None => Ok(initramfs),
+    }
 }
 
 /// An initramfs of busybox, `init.sh` and what `fill` adds.
@@ -112,7 +124,7 @@ pub fn packed(
     })?;
     for applet in [
         "sh", "mount", "mkdir", "stty", "echo", "grep", "setsid", "cttyhack", "poweroff", "cat",
-        "ls", "dmesg", "mkswap", "sleep", "swapon", "swapoff", "timeout",
+        "ls", "dmesg", "mkswap", "sleep", "swapon", "swapoff", "timeout", "chroot",
     ] {
         std::os::unix::fs::symlink("busybox", guest.join("bin").join(applet)).at(guest)?;
     }
@@ -137,7 +149,7 @@ fn init(machine: &Machine) -> String {
     INIT.replace("RESULTS", machine.results)
 }
 
-fn make_executable(path: &Path) -> Result<()> {
+pub(super) fn make_executable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).at(path)
 }

@@ -12,7 +12,7 @@ mod kconfig;
 mod kept;
 mod ktap;
 pub mod lane;
-mod own;
+pub mod own;
 pub mod qemu;
 #[cfg(test)]
 mod replay;
@@ -24,6 +24,7 @@ mod table;
 mod tally;
 mod test;
 mod tip;
+mod userland;
 mod warnings;
 
 pub use boot::boot;

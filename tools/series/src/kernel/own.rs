@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Programs of this tool that run in the guest beside the kernel's selftests. They are written in Rust, without crates,
-//! and built in the toolchain root.
+//! and built in the toolchain root; or they are scripts that run programs of Debian, which the guest has a root for.
 
 use std::fs;
 use std::path::Path;
 
+use super::{GuestTest, guest};
 use crate::error::{At, Result};
 use crate::run;
 use crate::toolchain::Toolchain;
@@ -19,18 +20,39 @@ pub const SOURCES: [(&str, &str); 6] = [
     ("sys.rs", include_str!("../../guest/sys.rs")),
 ];
 
+/// Scripts for the guest's shell.
+pub const SCRIPTS: [(&str, &str); 1] = [("programs", include_str!("../../guest/programs.sh"))];
+
 /// Why they do not run in a lane of another architecture.
 pub const NATIVE_ONLY: &str = "is a program of this tool, which is built for x86-64 only";
 
 /// Whether there is a program of this name.
 pub fn is_known(program: &str) -> bool {
-    SOURCES
-        .iter()
-        .any(|(name, text)| name.strip_suffix(".rs") == Some(program) && text.contains("fn main()"))
+    let main = |(name, text): &(&str, &str)| {
+        name.strip_suffix(".rs") == Some(program) && text.contains("fn main()")
+    };
+    script(program).is_some() || SOURCES.iter().any(main)
 }
 
-/// Builds a program into the bin folder of a guest.
+fn script(program: &str) -> Option<&'static str> {
+    let found = SCRIPTS.iter().find(|(name, _)| *name == program);
+    found.map(|(_, text)| *text)
+}
+
+/// Whether one of these tests runs programs of Debian.
+pub fn need_root(tests: &[GuestTest]) -> bool {
+    tests
+        .iter()
+        .any(|test| test.own && script(&test.program).is_some())
+}
+
+/// Puts a program into the bin folder of a guest.
 pub fn build(toolchain: &Toolchain, guest: &Path, program: &str, log: &Path) -> Result<()> {
+    if let Some(text) = script(program) {
+        let path = guest.join("bin").join(program);
+        fs::write(&path, text).at(&path)?;
+        return guest::make_executable(&path);
+    }
     let sources = tempfile::tempdir().at(guest)?;
     for (name, text) in SOURCES {
         let path = sources.path().join(name);
@@ -48,8 +70,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_scripts_need_a_root() {
+        let mut test = GuestTest::plain("programs", 1);
+        assert!(!need_root(std::slice::from_ref(&test)));
+        test.own = true;
+        assert!(need_root(std::slice::from_ref(&test)));
+        test.program = "fuzz".to_owned();
+        assert!(!need_root(&[test]));
+    }
+
+    #[test]
     fn a_program_has_a_main_function() {
-        assert!(is_known("fuzz") && is_known("race"));
+        assert!(is_known("fuzz") && is_known("race") && is_known("programs"));
         assert!(!is_known("model"));
         assert!(!is_known("none"));
     }

@@ -2,6 +2,8 @@
 //! The kernel's own selftests: they need not pass, but must end as they end on the base. Cases that the stack mends, or
 //! adds for what it mends, must fail there and pass here.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::GuestTest;
 use super::boot::Run;
 use super::ktap::Verdict;
@@ -48,6 +50,31 @@ pub fn compare(base: &Run, run: &Run, tests: &[GuestTest]) -> Vec<Entry> {
     compared
 }
 
+/// The cases of these tests that one of the runs has and the other does not have, or ends otherwise.
+pub fn different(first: &Run, run: &Run, tests: &[GuestTest]) -> Vec<Entry> {
+    let verdicts = |run: &Run| -> BTreeMap<(String, String), Verdict> {
+        run.cases()
+            .filter(|(name, _)| tests.iter().any(|test| test.name == *name))
+            .map(|(test, case)| ((test.to_owned(), case.name.clone()), case.verdict))
+            .collect()
+    };
+    let (there, here) = (verdicts(first), verdicts(run));
+    let all: BTreeSet<_> = there.keys().chain(here.keys()).collect();
+    all.into_iter()
+        .filter(|case| there.get(*case) != here.get(*case))
+        .map(|case| {
+            let said =
+                |verdicts: &BTreeMap<_, _>| verdicts.get(case).map_or("no verdict", |v| word(*v));
+            Entry::fail(&run.name, &case.0, &case.1).because(format_args!(
+                "{} here, {} in {}",
+                said(&here),
+                said(&there),
+                first.name
+            ))
+        })
+        .collect()
+}
+
 /// The base's cases in their order, then those that the base does not have.
 fn names<'a>(base: &'a Run, run: &'a Run, test: &str) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
@@ -86,6 +113,30 @@ mod tests {
                 Entry::pass("tip+c", "iommufd", "a"),
                 Entry::pass("tip+c", "iommufd", "b").because("fails, as on the base"),
                 Entry::skip("tip+c", "iommufd", "c").because("as on the base"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_result_in_a_name_differs() {
+        let base = Run::of_cases(
+            "base+c",
+            "programs",
+            &[("a 1", Verdict::Pass), ("b", Verdict::Pass)],
+        );
+        let tip = Run::of_cases(
+            "tip+c",
+            "programs",
+            &[("a 2", Verdict::Pass), ("b", Verdict::Pass)],
+        );
+        let tests = [GuestTest::plain("programs", 2)];
+        assert_eq!(different(&base, &tip, &[]), []);
+        assert_eq!(different(&base, &base, &tests), []);
+        assert_eq!(
+            different(&base, &tip, &tests),
+            [
+                Entry::fail("tip+c", "programs", "a 1").because("no verdict here, pass in base+c"),
+                Entry::fail("tip+c", "programs", "a 2").because("pass here, no verdict in base+c"),
             ]
         );
     }

@@ -23,7 +23,7 @@ pub struct Settings {
     pub lanes: Vec<Lane>,
 }
 
-/// A guest that has memory which the usual one lacks, for the cases that need it.
+/// A guest that has what the usual one lacks, for the cases that need it.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {
@@ -37,6 +37,9 @@ pub struct Layout {
     /// It takes long: `test --full` boots it, and `boot --guest`.
     #[serde(default)]
     pub only_full: bool,
+    /// It is booted with the base too, where each case must end as on the tip.
+    #[serde(default)]
+    pub with_base: bool,
 }
 
 /// A kselftest program that runs in the guest.
@@ -368,6 +371,7 @@ mod tests {
             memory: "6G".to_owned(),
             tests: [(test.to_owned(), 2)].into(),
             only_full: false,
+            with_base: false,
         };
         let tests = settings.in_layout(&layout("pin_fd"));
         assert_eq!((tests[0].name.as_str(), tests[0].skips), ("pin_fd", 2));
@@ -474,6 +478,7 @@ mod tests {
             memory: "2G".to_owned(),
             tests: [("iommufd".to_owned(), 0), ("udmabuf".to_owned(), 1)].into(),
             only_full: false,
+            with_base: false,
         }];
         let here = settings.in_lane(&lane);
         let tests = here.usual();

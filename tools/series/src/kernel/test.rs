@@ -451,33 +451,59 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The tip in guests with memory that the others do not have.
+    /// The tip in guests that have what the others do not have, and the base in some of them.
     fn layouts(&mut self, args: &TestArgs) -> Result<()> {
         let settings = &self.ctx.config.kernel;
-        let tip = Source::tip(&self.stack);
-        let drivers: &[Driver] = if args.quick {
-            &[Driver::Rust]
-        } else {
-            &[Driver::C, Driver::Rust]
-        };
         let wanted = |layout: &&Layout| args.full || !layout.only_full;
         for layout in settings.guests.iter().filter(wanted) {
-            let tests = settings.in_layout(layout);
-            let args = boot::in_layout(&boot_args(), layout);
-            for &driver in drivers {
-                let name = format!("tip+{} {}", build::driver_name(driver), layout.name);
-                if !self.in_time(&name, BOOT) {
-                    continue;
-                }
-                let kernel = self.kernel(&tip, driver);
-                if let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &args) {
-                    let before = self.tally.failed;
-                    self.require_all(&run);
-                    self.settle(&run, before)?;
-                }
-            }
+            self.layout(layout, args.quick)?;
         }
         Ok(())
+    }
+
+    fn layout(&mut self, layout: &Layout, quick: bool) -> Result<()> {
+        let base = Source::base(&self.stack);
+        let tip = Source::tip(&self.stack);
+        let mut kernels = vec![(&tip, Driver::C), (&tip, Driver::Rust)];
+        if quick {
+            kernels.remove(0);
+        } else if layout.with_base {
+            kernels.insert(0, (&base, Driver::C));
+        }
+        let tests = self.ctx.config.kernel.in_layout(layout);
+        let args = boot::in_layout(&boot_args(), layout);
+        let mut runs = Vec::new();
+        for (source, driver) in kernels {
+            let driver_name = build::driver_name(driver);
+            let name = format!("{}+{driver_name} {}", source.name, layout.name);
+            if !self.in_time(&name, BOOT) {
+                continue;
+            }
+            let kernel = self.kernel(source, driver);
+            if let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &args) {
+                let before = self.tally.failed;
+                self.require_all(&run);
+                self.settle(&run, before)?;
+                runs.push(run);
+            }
+        }
+        if layout.with_base && !quick {
+            outln!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
+            self.require_equal(&runs, &tests);
+        }
+        Ok(())
+    }
+
+    /// Every case ends as in the first of these runs, and has its name: a result that differs can be a part of it.
+    fn require_equal(&mut self, runs: &[Run], tests: &[GuestTest]) {
+        let Some((first, others)) = runs.split_first() else {
+            return;
+        };
+        for run in others {
+            for different in same::different(first, run, tests) {
+                self.tally.add(different);
+            }
+        }
     }
 
     /// What the kernel crate makes impossible does not compile.
