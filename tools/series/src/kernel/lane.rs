@@ -63,6 +63,9 @@ pub struct Lane {
     /// How many cases a test has in it, where that differs.
     #[serde(default)]
     pub cases: BTreeMap<String, usize>,
+    /// The guests with a memory of their own that are booted in it too.
+    #[serde(default)]
+    pub guests: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -197,8 +200,11 @@ impl Lane {
         if self.boots && (self.arch.machine.is_none() || self.objects_only) {
             return Err("boots = true: there is no machine or no kernel for it".to_owned());
         }
-        if self.named_tests().next().is_some() && !self.boots {
-            return Err("leave_out, skips and cases are for lanes with boots = true".to_owned());
+        let booted = self.named_tests().chain(&self.guests).next();
+        if booted.is_some() && !self.boots {
+            return Err(
+                "leave_out, skips, cases and guests are for lanes with boots = true".to_owned(),
+            );
         }
         if self.objects_only && !self.checks.is_empty() {
             return Err("objects_only leaves no room for checks".to_owned());
@@ -207,8 +213,8 @@ impl Lane {
     }
 }
 
-/// What can be said about all of them; `tests` are those that there are.
-pub fn validate(lanes: &[Lane], tests: &[&str]) -> Result<(), String> {
+/// What can be said about all of them; `tests` and `guests` are those that there are.
+pub fn validate(lanes: &[Lane], tests: &[&str], guests: &[&str]) -> Result<(), String> {
     for (i, lane) in lanes.iter().enumerate() {
         let wrong = |cause: String| format!("kernel.lanes {:?}: {cause}", lane.name);
         lane.validate().map_err(wrong)?;
@@ -227,6 +233,13 @@ pub fn validate(lanes: &[Lane], tests: &[&str]) -> Result<(), String> {
             if !tests.contains(&test.as_str()) {
                 return Err(wrong(format!("no test {test:?}")));
             }
+        }
+        if let Some(guest) = lane
+            .guests
+            .iter()
+            .find(|name| !guests.contains(&name.as_str()))
+        {
+            return Err(wrong(format!("no guest {guest:?}")));
         }
     }
     Ok(())
@@ -266,6 +279,7 @@ impl Lane {
             leave_out: BTreeMap::new(),
             skips: BTreeMap::new(),
             cases: BTreeMap::new(),
+            guests: Vec::new(),
         }
     }
 }
@@ -277,7 +291,7 @@ mod tests {
     fn wrong(change: impl FnOnce(&mut Lane)) -> String {
         let mut lane = Lane::plain("x");
         change(&mut lane);
-        match validate(&[lane], &["pin_fd"]) {
+        match validate(&[lane], &["pin_fd"], &["cma"]) {
             Ok(()) => "nothing".to_owned(),
             Err(cause) => cause,
         }
@@ -347,6 +361,17 @@ mod tests {
                 "no test \"pin\"",
             ),
             (
+                wrong(|lane| lane.guests = vec!["cma".into()]),
+                "boots = true",
+            ),
+            (
+                wrong(|lane| {
+                    lane.boots = true;
+                    lane.guests = vec!["cma".into(), "camel".into()];
+                }),
+                "no guest \"camel\"",
+            ),
+            (
                 wrong(|lane| {
                     lane.boots = true;
                     lane.objects_only = true;
@@ -358,7 +383,11 @@ mod tests {
         }
         assert!(wrong(|lane| lane.name = "a b".into()).contains("plain name"));
         let twice = [Lane::plain("x"), Lane::plain("x")];
-        assert!(validate(&twice, &[]).unwrap_err().contains("two lanes"));
+        assert!(
+            validate(&twice, &[], &[])
+                .unwrap_err()
+                .contains("two lanes")
+        );
     }
 
     #[test]

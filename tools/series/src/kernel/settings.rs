@@ -243,7 +243,12 @@ impl Settings {
                 .map_err(|cause| format!("kernel.guests {:?}: {cause}", layout.name))?;
         }
         let names: Vec<&str> = self.tests.iter().map(|test| test.name.as_str()).collect();
-        lane::validate(&self.lanes, &names)
+        let guests: Vec<&str> = self
+            .guests
+            .iter()
+            .map(|guest| guest.name.as_str())
+            .collect();
+        lane::validate(&self.lanes, &names, &guests)
     }
 
     /// The lane of this name; the primary one if there is none.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::lane::Lane;
+use super::settings::Layout;
 use super::test::{Session, boot_args};
 use super::{GuestTest, Settings, table, warnings};
 use crate::cli::Driver;
@@ -189,12 +190,40 @@ impl Session<'_> {
             }
             self.bases.extend(base.map(|base| (beside.clone(), base)));
             self.settle(&run, before)?;
+            self.lane_guests(lane, toolchain, &name, &kernel)?;
         }
         if base_is_new
             && self.tally.failed > before_all
             && let Some(base) = self.bases.get(beside)
         {
             self.doubt(base)?;
+        }
+        Ok(())
+    }
+
+    /// A tip of a lane in those guests with a memory of their own that the lane names.
+    fn lane_guests(
+        &mut self,
+        lane: &Lane,
+        toolchain: &Toolchain,
+        tip: &str,
+        kernel: &Kernel,
+    ) -> Result<()> {
+        let settings = self.ctx.config.kernel.in_lane(lane);
+        let programs = Source::tip(&self.stack);
+        let named = |layout: &&Layout| lane.guests.contains(&layout.name);
+        for layout in settings.guests.iter().filter(named) {
+            let name = format!("{tip} {}", layout.name);
+            if !self.in_time(&name, BOOT) {
+                continue;
+            }
+            let tests = settings.in_layout(layout);
+            let args = boot::in_layout(&boot::in_lane(&boot_args(), lane), layout);
+            if let Some(run) = self.boot(toolchain, kernel, &name, &programs, &tests, &args) {
+                let before = self.tally.failed;
+                self.require_all(&run);
+                self.settle(&run, before)?;
+            }
         }
         Ok(())
     }
