@@ -105,8 +105,8 @@ pub trait Exporter: Send + Sync + Sized + 'static {
 
     /// Prepares the buffer for access by the CPU.
     ///
-    /// Most exporters call [`Locked::sync_for_cpu`]. Devices have been waited for: the fences are
-    /// signaled that the buffer had when the access began, as far as they concern it.
+    /// Most exporters call [`Locked::sync_for_cpu`]. All fences that concern this access, and were
+    /// there when it began, have been signaled. One added later may not have.
     fn begin_cpu_access(&self, _lock: &Locked<'_>, _dir: DataDirection) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -216,7 +216,12 @@ impl Locked<'_> {
     /// Hands over to the CPU what devices have written to the buffer.
     ///
     /// This goes through all that is mapped for importers, and leaves alone what the access does
-    /// not concern: a CPU that only writes, and a device that only reads.
+    /// not concern: a CPU that only writes, and a device that only reads. Mappings into the kernel
+    /// are left alone too: their caches are not invalidated.
+    ///
+    /// If a device has a bounce buffer, all of that is copied over the pages. What was written to
+    /// them since they were handed to the device, other than by an access that has ended with
+    /// [`Locked::sync_for_device`], is lost, unless the device only reads.
     pub fn sync_for_cpu(&self, access: DataDirection) {
         for table in &self.lent().tables {
             table.sync_for_cpu(access);
@@ -388,18 +393,21 @@ pub fn export<T: Exporter>(size: usize, data: impl PinInit<T, Error>) -> Result<
 
 impl DmaBuf {
     /// Waits until devices have done what an access by the CPU must come after, unless a signal is
-    /// pending.
+    /// pending. May sleep.
     fn wait_for_devices(&self, access: DataDirection) -> Result {
         let write = matches!(
             access,
             DataDirection::Bidirectional | DataDirection::ToDevice
         );
 
-        // SAFETY: The buffer is valid, and has a reservation object, which is initialised.
+        // SAFETY: This only translates a value.
+        let usage = unsafe { bindings::dma_resv_usage_rw(write) };
+        // SAFETY: By the type invariants of `DmaBuf`, the buffer is valid, so it has a reservation
+        // object, which is initialised.
         let left = unsafe {
             bindings::dma_resv_wait_timeout(
                 (*self.as_raw()).resv,
-                bindings::dma_resv_usage_rw(write),
+                usage,
                 true,
                 // CAST: It is not negative.
                 MAX_SCHEDULE_TIMEOUT as c_ulong,
@@ -455,11 +463,6 @@ impl<T: Exporter> VTable<T> {
     /// - The current task must hold the reservation lock of the buffer during `'a`, and must not
     ///   have another [`Locked`] of it.
     unsafe fn locked<'a>(buf: *mut bindings::dma_buf) -> Locked<'a> {
-        if cfg!(CONFIG_LOCKDEP) {
-            // SAFETY: `buf` is valid, and has a reservation object.
-            unsafe { bindings::dma_resv_assert_held((*buf).resv) };
-        }
-
         // INVARIANT: The lock is held, the caller has no other `Locked`, and `lent` belongs to the
         // buffer.
         Locked {
@@ -476,14 +479,16 @@ impl<T: Exporter> VTable<T> {
     ///
     /// # Safety
     ///
-    /// As for [`VTable::inner`]. The current task must not hold the reservation lock.
+    /// As for [`VTable::inner`]. The reservation lock of the buffer must not be held by the current
+    /// task.
     unsafe fn lock<'a>(buf: *mut bindings::dma_buf) -> Locked<'a> {
         // Without an acquire context, this always succeeds.
         //
         // SAFETY: `buf` is valid, and has a reservation object, which is initialised.
         unsafe { bindings::dma_resv_lock((*buf).resv, ptr::null_mut()) };
 
-        // SAFETY: The lock is held, and was not before.
+        // SAFETY: `buf` is as required of this function. The lock is held from here on, and was not
+        // before, so this task has no other `Locked` of the buffer.
         let mut locked = unsafe { Self::locked(buf) };
         locked.unlock = true;
         locked
@@ -498,7 +503,8 @@ impl<T: Exporter> VTable<T> {
         // SAFETY: `buf` is valid, and has a reservation object, which is initialised.
         to_result(unsafe { bindings::dma_resv_lock_interruptible((*buf).resv, ptr::null_mut()) })?;
 
-        // SAFETY: The lock is held, and was not before.
+        // SAFETY: `buf` is as required of this function. The lock is held from here on, and was not
+        // before, so this task has no other `Locked` of the buffer.
         let mut locked = unsafe { Self::locked(buf) };
         locked.unlock = true;
         Ok(locked)
@@ -506,18 +512,19 @@ impl<T: Exporter> VTable<T> {
 
     /// # Safety
     ///
-    /// Must be called by `dma_buf_map_attachment()`, with the reservation lock held, for a buffer
-    /// created by [`export`] for a `T`. The importer must hold a reference to the device while it
-    /// is attached, and keep it set up for DMA until the table is given back.
+    /// Must be called by `dma_buf_map_attachment()`, with the reservation lock held, for a valid
+    /// buffer created by [`export`] for a `T`. The importer must hold a reference to the device
+    /// while it is attached, and keep it set up for DMA until the table is given back.
     unsafe extern "C" fn map_dma_buf(
         attach: *mut bindings::dma_buf_attachment,
         dir: bindings::dma_data_direction,
     ) -> *mut bindings::sg_table {
         // SAFETY: `attach` is valid.
         let (buf, dev) = unsafe { ((*attach).dmabuf, (*attach).dev) };
-        // SAFETY: The reservation lock is held.
+        // SAFETY: `buf` was created by `export()` for a `T`, and is valid during this call. Its
+        // lock is held; the C caller has no `Locked`, and this call makes only this one.
         let mut lock = unsafe { Self::locked(buf) };
-        // SAFETY: `buf` is one of ours.
+        // SAFETY: As above.
         let inner = unsafe { Self::inner(buf) };
 
         let mut map = || {
@@ -556,13 +563,16 @@ impl<T: Exporter> VTable<T> {
     /// # Safety
     ///
     /// Must be called by `dma_buf_unmap_attachment()`, with the reservation lock held, with a
-    /// table that was returned by [`VTable::map_dma_buf`] for the same attachment.
+    /// table that was returned by [`VTable::map_dma_buf`] for the same attachment, whose buffer is
+    /// valid.
     unsafe extern "C" fn unmap_dma_buf(
         attach: *mut bindings::dma_buf_attachment,
         sgt: *mut bindings::sg_table,
         _dir: bindings::dma_data_direction,
     ) {
-        // SAFETY: `attach` is valid, and the reservation lock of its buffer is held.
+        // SAFETY: `attach` is valid. Its buffer was created by `export()` for a `T`, and is valid
+        // during this call. The lock is held; the C caller has no `Locked`, and this call makes
+        // only this one.
         let mut lock = unsafe { Self::locked((*attach).dmabuf) };
         let tables = &mut lock.lent_mut().tables;
 
@@ -587,14 +597,15 @@ impl<T: Exporter> VTable<T> {
 
     /// # Safety
     ///
-    /// `buf` must have been created by [`export`] for a `T`. The reservation lock is not held.
+    /// `buf` must be valid, and have been created by [`export`] for a `T`. Its reservation lock
+    /// must not be held by the current task.
     unsafe extern "C" fn begin_cpu_access(
         buf: *mut bindings::dma_buf,
         dir: bindings::dma_data_direction,
     ) -> c_int {
         from_result(|| {
             let dir = dir.try_into()?;
-            // SAFETY: `buf` is one of ours.
+            // SAFETY: `buf` is valid, and was created by `export()` for a `T`.
             let data = unsafe { &Self::inner(buf).data };
 
             // The core waits afterwards, which is too late for what is then written to a bounce
@@ -603,7 +614,8 @@ impl<T: Exporter> VTable<T> {
             // SAFETY: `buf` is valid.
             unsafe { DmaBuf::from_raw(buf) }.wait_for_devices(dir)?;
 
-            // SAFETY: `buf` is one of ours, and its reservation lock is not held.
+            // SAFETY: As required of this function, `buf` is valid and was created by `export()`
+            // for a `T`, and its reservation lock is not held by the current task.
             let lock = unsafe { Self::lock_interruptible(buf) }?;
 
             data.begin_cpu_access(&lock, dir)?;
@@ -620,12 +632,13 @@ impl<T: Exporter> VTable<T> {
     ) -> c_int {
         from_result(|| {
             let dir = dir.try_into()?;
-            // SAFETY: `buf` is one of ours.
+            // SAFETY: `buf` is valid, and was created by `export()` for a `T`.
             let data = unsafe { &Self::inner(buf).data };
 
             // Users in the kernel do not expect that an access cannot be ended.
             //
-            // SAFETY: `buf` is one of ours, and its reservation lock is not held.
+            // SAFETY: As required of this function, `buf` is valid and was created by `export()`
+            // for a `T`, and its reservation lock is not held by the current task.
             let lock = unsafe { Self::lock(buf) };
 
             data.end_cpu_access(&lock, dir)?;
@@ -635,14 +648,14 @@ impl<T: Exporter> VTable<T> {
 
     /// # Safety
     ///
-    /// `buf` must have been created by [`export`] for a `T`. `vma` must be a virtual memory area
-    /// that is being set up, whose file is that of `buf`.
+    /// `buf` must be valid, and have been created by [`export`] for a `T`. `vma` must be a virtual
+    /// memory area that is being set up, whose file is that of `buf`.
     unsafe extern "C" fn mmap(
         buf: *mut bindings::dma_buf,
         vma: *mut bindings::vm_area_struct,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: `buf` is one of ours.
+            // SAFETY: `buf` is valid, and was created by `export()` for a `T`.
             let data = unsafe { &Self::inner(buf).data };
             // SAFETY: `vma` is being set up.
             let vma = unsafe { VmaNew::from_raw(vma) };
@@ -657,13 +670,14 @@ impl<T: Exporter> VTable<T> {
 
     /// # Safety
     ///
-    /// Must be called by `dma_buf_vmap()`, with the reservation lock held, for a buffer created by
-    /// [`export`] for a `T`. `map` must be valid for writes.
+    /// Must be called by `dma_buf_vmap()`, with the reservation lock held, for a valid buffer
+    /// created by [`export`] for a `T`. `map` must be valid for writes.
     unsafe extern "C" fn vmap(buf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) -> c_int {
         from_result(|| {
-            // SAFETY: The reservation lock is held.
+            // SAFETY: `buf` was created by `export()` for a `T`, and is valid during this call. Its
+            // lock is held; the C caller has no `Locked`, and this call makes only this one.
             let mut lock = unsafe { Self::locked(buf) };
-            // SAFETY: `buf` is one of ours.
+            // SAFETY: As above.
             let vmap = unsafe { Self::inner(buf) }.data.vmap(&lock)?;
 
             // Importers rely on the size of the buffer.
@@ -687,10 +701,11 @@ impl<T: Exporter> VTable<T> {
 
     /// # Safety
     ///
-    /// Must be called by `dma_buf_vunmap()`, with the reservation lock held, for a buffer created
-    /// by [`export`] for a `T`, when nobody uses the mapping any more.
+    /// Must be called by `dma_buf_vunmap()`, with the reservation lock held, for a valid buffer
+    /// created by [`export`] for a `T`, when nobody uses the mapping any more.
     unsafe extern "C" fn vunmap(buf: *mut bindings::dma_buf, _map: *mut bindings::iosys_map) {
-        // SAFETY: The reservation lock is held.
+        // SAFETY: `buf` was created by `export()` for a `T`, and is valid during this call. Its
+        // lock is held; the C caller has no `Locked`, and this call makes only this one.
         let mut lock = unsafe { Self::locked(buf) };
 
         lock.lent_mut().vmap = None;

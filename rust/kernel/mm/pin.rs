@@ -523,9 +523,9 @@ impl PinnedRanges {
     /// fails with [`ENOMEM`] if there is no memory for the list, and with [`EOVERFLOW`] if all its
     /// pages have more bytes than a `usize` can count, or one has a number of more than 44 bits.
     ///
-    /// Takes the inode lock of `file` and may sleep; a fatal signal interrupts it. That lock comes
-    /// before the mmap lock, which must not be held: handlers of `mmap` and of page faults must not
-    /// call this.
+    /// Takes the inode lock of `file` and may sleep; a fatal signal interrupts it. For most files
+    /// that lock comes before the mmap lock, so the latter must not be held: handlers of `mmap` and
+    /// of page faults must not call this.
     ///
     /// [`pin_user_pages_fd()`]: srctree/include/linux/pin_fd.h
     pub fn pin(&mut self, file: &LocalFile, offset: Offset, len: usize, flags: Flags) -> Result {

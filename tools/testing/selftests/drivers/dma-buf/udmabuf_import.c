@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,7 +131,7 @@ static const char *get_memory(struct picture *p, unsigned int flags, bool thp)
 		return flags ? "no huge pages of 2 MiB" : "no mapping of a memfd";
 	p->mem = area;
 	memset(area, 0xee, HUGE_PAGE);
-	if (thp && madvise(area, HUGE_PAGE, MADV_COLLAPSE))
+	if (thp && (madvise(area, HUGE_PAGE, MADV_COLLAPSE) || !is_huge(area)))
 		return "shmem got no huge page of 2 MiB";
 	return NULL;
 }
@@ -170,6 +171,22 @@ static void forget(struct picture *p)
 	p->mem = NULL;
 }
 
+/* Whether the device is one of vim2m: others had better not be opened. */
+static bool is_vim2m(int i)
+{
+	char path[64], name[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/class/video4linux/video%d/name", i);
+	f = fopen(path, "r");
+	if (!f)
+		return false;
+	if (fscanf(f, "%31s", name) != 1)
+		*name = 0;
+	fclose(f);
+	return !strcmp(name, "vim2m");
+}
+
 /* Opens the device of vim2m: each time it is opened, it has queues of its own. */
 static int open_vim2m(void)
 {
@@ -178,6 +195,8 @@ static int open_vim2m(void)
 		char path[32];
 		int fd;
 
+		if (!is_vim2m(i))
+			continue;
 		snprintf(path, sizeof(path), "/dev/video%d", i);
 		fd = open(path, O_RDWR);
 		if (fd < 0)
@@ -301,10 +320,10 @@ FIXTURE_SETUP(udmabuf_import)
 		SKIP(return, "cannot open " UDMABUF_DEV ": %s", strerror(errno));
 	self->video = open_vim2m();
 	if (self->video < 0)
-		SKIP(return, "no device of vim2m");
+		SKIP(return, "no device of vim2m (CONFIG_VIDEO_VIM2M)");
 	close(self->video);
 	if (read_vmstat("nr_foll_pin_acquired") < 0)
-		SKIP(return, "no nr_foll_pin_* in /proc/vmstat");
+		SKIP(return, "no nr_foll_pin_* in /proc/vmstat (root?)");
 
 	/*
 	 * The buffers begin and end within a huge page, if there are any. Of one
@@ -468,7 +487,7 @@ static void *access_by_cpu(void *arg)
 		if (!sync_buf(buf, DMA_BUF_SYNC_START | how) ||
 		    !sync_buf(buf, DMA_BUF_SYNC_END | how))
 			c->error = errno;
-		c->rounds++;
+		__atomic_fetch_add(&c->rounds, 1, __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
@@ -504,6 +523,10 @@ TEST_F(udmabuf_import, access_by_cpu)
 		       dequeue_both(self->video);
 		wrong = wrong_copy(to, i);
 	}
+	/* Each has begun. */
+	for (int i = 0; i < NR_THREADS; i++)
+		while (!__atomic_load_n(&cpus[i].rounds, __ATOMIC_RELAXED))
+			sched_yield();
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	for (int i = 0; i < NR_THREADS; i++) {
 		ASSERT_EQ(pthread_join(cpus[i].thread, NULL), 0);

@@ -17,7 +17,8 @@
 #define HUGE_PAGE	(2UL << 20)
 #define SIZE		(4 * HUGE_PAGE)
 
-#define NR_HUGE_PAGES	"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+#define HUGE_PAGES	"/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define NR_HUGE_PAGES	HUGE_PAGES "nr_hugepages"
 #define SHMEM_ENABLED	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 #define PMD_SIZE	"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
 
@@ -28,8 +29,6 @@ FIXTURE(udmabuf_mmap)
 	int dev;
 	int memfd;
 	int buf;
-	long huge_pages;	/* how many there were, if more were made */
-	char shmem[16];		/* what shmem_enabled was, if it was changed */
 };
 
 FIXTURE_VARIANT(udmabuf_mmap)
@@ -137,51 +136,56 @@ static long nr_tables(size_t page)
 	return read_counter("/proc/self/status", "VmPTE:") * 1024 / page;
 }
 
-/* Whether the mapping at @p shows a huge page of shmem by one entry. */
-static bool is_huge(const char *p)
-{
-	FILE *f = fopen("/proc/self/smaps", "r");
-	unsigned long start, end;
-	bool here = false;
-	char line[256];
-	long kib = 0;
+/* What the settings were when the program began. */
+static long saved_huge_pages;
+static char saved_shmem[16];
 
-	while (f && !kib && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			here = start <= (uintptr_t)p && (uintptr_t)p < end;
-		else if (here)
-			sscanf(line, "ShmemPmdMapped: %ld", &kib);
-	}
-	if (f)
-		fclose(f);
-	return kib > 0;
+static void restore_settings(void)
+{
+	char shmem[16];
+
+	if (saved_huge_pages >= 0 && read_long(NR_HUGE_PAGES) != saved_huge_pages)
+		set_huge_pages(saved_huge_pages);
+	read_choice(SHMEM_ENABLED, shmem, sizeof(shmem));
+	if (*saved_shmem && strcmp(shmem, saved_shmem))
+		write_str(SHMEM_ENABLED, saved_shmem);
+}
+
+/* There is no teardown after a setup that ends early: the end of the program does it. */
+static void __attribute__((constructor)) save_settings(void)
+{
+	saved_huge_pages = read_long(NR_HUGE_PAGES);
+	read_choice(SHMEM_ENABLED, saved_shmem, sizeof(saved_shmem));
+	atexit(restore_settings);
+}
+
+/* How many huge pages can be had. */
+static long free_huge_pages(void)
+{
+	return read_long(HUGE_PAGES "free_hugepages") -
+	       read_long(HUGE_PAGES "resv_hugepages");
 }
 
 FIXTURE_SETUP(udmabuf_mmap)
 {
 	const long huge_pages = SIZE / HUGE_PAGE;
 
-	self->huge_pages = -1;
 	self->page = sysconf(_SC_PAGESIZE);
 	self->dev = open(UDMABUF_DEV, O_RDWR);
 	if (self->dev < 0)
 		SKIP(return, "cannot open " UDMABUF_DEV ": %s", strerror(errno));
 
 	if (variant->memfd_flags) {
-		if (read_long(NR_HUGE_PAGES) < huge_pages) {
-			self->huge_pages = read_long(NR_HUGE_PAGES);
-			set_huge_pages(huge_pages);
-		}
-		if (read_long(NR_HUGE_PAGES) < huge_pages) {
-			set_huge_pages(self->huge_pages);
+		if (free_huge_pages() < huge_pages)
+			set_huge_pages(read_long(NR_HUGE_PAGES) + huge_pages -
+				       free_huge_pages());
+		if (free_huge_pages() < huge_pages) {
+			restore_settings();
 			SKIP(return, "no huge pages of 2 MiB");
 		}
 	}
-	if (variant->thp) {
-		read_choice(SHMEM_ENABLED, self->shmem, sizeof(self->shmem));
-		if (!*self->shmem || !write_str(SHMEM_ENABLED, "always"))
-			SKIP(return, "no huge pages of shmem");
-	}
+	if (variant->thp && !write_str(SHMEM_ENABLED, "always"))
+		SKIP(return, "no huge pages of shmem");
 
 	self->memfd = memfd_create("udmabuf_mmap",
 				   MFD_ALLOW_SEALING | variant->memfd_flags);
@@ -194,7 +198,7 @@ FIXTURE_SETUP(udmabuf_mmap)
 	number(self->mem, self->page, 1000);
 	/* There is no teardown when a test is skipped. */
 	if (variant->thp && !is_huge(self->mem)) {
-		write_str(SHMEM_ENABLED, self->shmem);
+		restore_settings();
 		SKIP(return, "shmem got no huge pages");
 	}
 
@@ -209,10 +213,7 @@ FIXTURE_TEARDOWN(udmabuf_mmap)
 	close(self->buf);
 	close(self->memfd);
 	close(self->dev);
-	if (variant->thp && *self->shmem)
-		write_str(SHMEM_ENABLED, self->shmem);
-	if (self->huge_pages >= 0)
-		set_huge_pages(self->huge_pages);
+	restore_settings();
 }
 
 static char *map(FIXTURE_DATA(udmabuf_mmap) *self, size_t len, size_t offset)

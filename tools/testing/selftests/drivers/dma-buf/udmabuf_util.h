@@ -95,6 +95,26 @@ static inline long long read_vmstat(const char *name)
 	return read_counter("/proc/vmstat", name);
 }
 
+/* Whether the mapping at @p shows a huge page of shmem by one entry. */
+static inline bool is_huge(const char *p)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long start, end;
+	bool here = false;
+	char line[256];
+	long kib = 0;
+
+	while (f && !kib && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = start <= (uintptr_t)p && (uintptr_t)p < end;
+		else if (here)
+			sscanf(line, "ShmemPmdMapped: %ld", &kib);
+	}
+	if (f)
+		fclose(f);
+	return kib > 0;
+}
+
 /* How many pins there are. */
 static inline long long read_pins(void)
 {
