@@ -253,9 +253,7 @@ impl Session<'_> {
                 if let Some(run) =
                     self.boot(&toolchain, &kernel, &name, &source, &tests, &boot_args())
                 {
-                    let before = self.tally.failed;
-                    self.require_all(&run);
-                    self.settle(&run, before)?;
+                    self.require_and_settle(&run)?;
                 }
             }
         }
@@ -343,6 +341,13 @@ impl Session<'_> {
             self.tally.add(judge(run, test, case));
         }
         self.require_end(run);
+    }
+
+    /// As [`Self::require_all`], and the run is kept if it was right.
+    pub(super) fn require_and_settle(&mut self, run: &Run) -> Result<()> {
+        let before = self.tally.failed;
+        self.require_all(run);
+        self.settle(run, before)
     }
 
     /// The guest powers off, the kernel does not complain, and no test skips more cases than it may. The kernel's own
@@ -481,9 +486,7 @@ impl Session<'_> {
             }
             let kernel = self.kernel(source, driver);
             if let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &args) {
-                let before = self.tally.failed;
-                self.require_all(&run);
-                self.settle(&run, before)?;
+                self.require_and_settle(&run)?;
                 runs.push(run);
             }
         }

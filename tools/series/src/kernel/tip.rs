@@ -220,9 +220,7 @@ impl Session<'_> {
             let tests = settings.in_layout(layout);
             let args = boot::in_layout(&boot::in_lane(&boot_args(), lane), layout);
             if let Some(run) = self.boot(toolchain, kernel, &name, &programs, &tests, &args) {
-                let before = self.tally.failed;
-                self.require_all(&run);
-                self.settle(&run, before)?;
+                self.require_and_settle(&run)?;
             }
         }
         Ok(())
