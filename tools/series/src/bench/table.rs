@@ -91,13 +91,13 @@ fn narrow(heading: &str, kernels: &[&str], rows: &[Row]) -> String {
     for kernel in kernels {
         text += &format!(" {kernel:>9}");
     }
-    text += "  ratio   bound\n";
+    text += " ratio  bound  times\n";
     for row in rows.iter().filter(|row| row.operation != "runs") {
         let mut line = format!("  {:19}", label(row).replace("/sg entry", "/entry"));
         for found in &row.figures {
             line += &format!(" {:>9}", cost(found.map(|found| found.cost)));
         }
-        line += &format!(" {:>6} {:>7}", ratio(row), bound(row));
+        line += &format!(" {:>5} {:>6} {:>6}", ratio(row), bound(row), times(row));
         text += line.trim_end();
         text.push('\n');
     }
@@ -173,9 +173,9 @@ shmem 64..256 MiB           base+c      fixed    tip+rust      fixed   ratio    
     #[test]
     fn a_table_for_a_mail() {
         let expected = "\
-shmem 64..256 MiB        base+c  tip+rust  ratio   bound
-  create /page            265.0     106.0   0.40      12
-  first_touch whole    20000000     41347   0.00     596
+shmem 64..256 MiB        base+c  tip+rust ratio  bound  times
+  create /page            265.0     106.0  0.40     12    8.8
+  first_touch whole    20000000     41347  0.00    596   69.4
 
 ";
         assert_eq!(table(BenchForm::Mail), expected);
