@@ -6,7 +6,7 @@
 
 use std::fmt::{Display, Write};
 use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -63,7 +63,7 @@ pub fn step_of(kind: impl Display, name: impl Display) -> Step {
 }
 
 fn bar(name: &str, usual: Option<Duration>) -> ProgressBar {
-    let template = "{spinner} {msg} {elapsed}{past}";
+    let template = "{spinner} {msg} {elapsed}{past}{whole}";
     let past = move |state: &ProgressState, out: &mut dyn Write| {
         if let Some(usual) = usual {
             let _ = out.write_str(&past(state.elapsed(), usual));
@@ -71,7 +71,12 @@ fn bar(name: &str, usual: Option<Duration>) -> ProgressBar {
     };
     let style = ProgressStyle::with_template(template)
         .expect("the template is constant")
-        .with_key("past", past);
+        .with_key("past", past)
+        .with_key("whole", |_: &ProgressState, out: &mut dyn Write| {
+            if let Some((start, usual)) = WHOLE.get() {
+                let _ = out.write_str(&whole(start.elapsed(), *usual));
+            }
+        });
     let bar = ProgressBar::new_spinner().with_style(style);
     bar.set_message(name.to_owned());
     bar.enable_steady_tick(Duration::from_millis(120));
@@ -91,8 +96,23 @@ fn past(elapsed: Duration, usual: Duration) -> String {
     }
 }
 
-/// Says what runs of this kind took, if there were any.
+/// When the command started, and what it usually takes.
+static WHOLE: OnceLock<(Instant, Duration)> = OnceLock::new();
+
+/// How far the command is, behind what its step says.
+fn whole(elapsed: Duration, usual: Duration) -> String {
+    match usual.checked_sub(elapsed).filter(|left| !left.is_zero()) {
+        Some(left) => format!(", {} left of all", duration(left)),
+        None => format!(", {} in all", duration(elapsed)),
+    }
+}
+
+/// Says what runs of this kind took, if there were any. From here on, each step says what is left of the whole.
 pub fn expect(kind: &str) {
+    if let Some(usual) = history::usual(kind) {
+        // A process is one run.
+        let _ = WHOLE.set((Instant::now(), usual));
+    }
     let times = history::of(kind);
     if let (Some(least), Some(most)) = (times.iter().min(), times.iter().max()) {
         let (least, most) = (duration(*least), duration(*most));
@@ -180,6 +200,13 @@ mod tests {
         assert_eq!(at(99), " [###################.] about 1.0 s left");
         assert_eq!(at(100), " (usually 1 min 40 s)");
         assert_eq!(at(300), " (usually 1 min 40 s)");
+    }
+
+    #[test]
+    fn the_whole_has_an_end_too() {
+        let at = |elapsed| whole(Duration::from_secs(elapsed), Duration::from_secs(600));
+        assert_eq!(at(60), ", 9 min 00 s left of all");
+        assert_eq!(at(600), ", 10 min 00 s in all");
     }
 
     #[test]
