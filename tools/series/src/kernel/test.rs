@@ -230,7 +230,7 @@ impl Session<'_> {
             if !self.in_time(&name, BUILD) {
                 continue;
             }
-            if !boot && !self.is_built(n)? {
+            if !boot && !self.is_built(n, driver)? {
                 let nothing = "no kernel is built from what it touches";
                 self.tally.add(Entry::pass(&name, BUILD, nothing));
                 continue;
@@ -244,8 +244,13 @@ impl Session<'_> {
                 self.tally.add(entry.taking(start.elapsed()));
                 continue;
             }
-            let kernel = self.kernel(&source, driver);
-            let entry = Entry::of(&kernel, &name, BUILD, "whole kernel");
+            let of = self.kernel_of(n, driver)?;
+            let what = match of == n {
+                true => "whole kernel".to_owned(),
+                false => format!("that of patch {of}: nothing in it changed since"),
+            };
+            let kernel = self.kernel(&Source::patch(&self.stack, of), driver);
+            let entry = Entry::of(&kernel, &name, BUILD, &what);
             self.tally.add(entry.taking(start.elapsed()));
             if let Ok(kernel) = kernel {
                 let tests = existing(self.ctx, &self.stack, n);
@@ -260,8 +265,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Whether patch `n` changes a file that a kernel is built from.
-    fn is_built(&self, n: usize) -> Result<bool> {
+    /// Whether patch `n` changes a file that a kernel with this driver is built from.
+    fn is_built(&self, n: usize, driver: Driver) -> Result<bool> {
         let commit = &self.stack.commits[n - 1].id;
         let files = self.stack.base.git().run(&[
             "diff-tree",
@@ -270,7 +275,17 @@ impl Session<'_> {
             "-r",
             commit,
         ])?;
-        Ok(files.lines().any(goes_into_a_kernel))
+        Ok(files.lines().any(|path| goes_into_a_kernel(path, driver)))
+    }
+
+    /// The last patch up to `n` that changes the kernel with this driver.
+    fn kernel_of(&self, n: usize, driver: Driver) -> Result<usize> {
+        for earlier in (1..=n).rev() {
+            if self.is_built(earlier, driver)? {
+                return Ok(earlier);
+            }
+        }
+        Ok(n)
     }
 
     /// A kernel without a warning that the base does not have.
@@ -601,12 +616,14 @@ fn never_ran(run: &Run, tests: &[GuestTest]) -> Vec<Entry> {
         .collect()
 }
 
-/// Selftests and documentation do not.
-fn goes_into_a_kernel(path: &str) -> bool {
+/// Selftests and documentation do not, and where there is no Rust, what is written in it.
+fn goes_into_a_kernel(path: &str, driver: Driver) -> bool {
+    let is_rust = path.starts_with("rust/") || path.ends_with(".rs");
     !["tools/testing/", "Documentation/"]
         .iter()
         .any(|folder| path.starts_with(folder))
         && path != "MAINTAINERS"
+        && (driver == Driver::Rust || !is_rust)
 }
 
 /// The last patch of each part, counted from 1.
@@ -657,15 +674,24 @@ mod tests {
             "MAINTAINERS.c",
             "rust/x.rs",
         ] {
-            assert!(goes_into_a_kernel(path), "{path}");
+            assert!(goes_into_a_kernel(path, Driver::Rust), "{path}");
         }
         for path in [
             "MAINTAINERS",
             "tools/testing/selftests/mm/pin_fd.c",
             "Documentation/core-api/index.rst",
         ] {
-            assert!(!goes_into_a_kernel(path), "{path}");
+            assert!(!goes_into_a_kernel(path, Driver::Rust), "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_written_in_rust_is_not_in_a_kernel_without_it() {
+        for path in ["rust/helpers/mm.c", "drivers/dma-buf/udmabuf_rust.rs"] {
+            assert!(goes_into_a_kernel(path, Driver::Rust), "{path}");
+            assert!(!goes_into_a_kernel(path, Driver::C), "{path}");
+        }
+        assert!(goes_into_a_kernel("drivers/dma-buf/udmabuf.c", Driver::C));
     }
 
     #[test]
