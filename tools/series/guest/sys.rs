@@ -5,7 +5,9 @@
 #![allow(dead_code)]
 
 use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::ptr;
 
 pub const PAGE: usize = 4096;
@@ -34,6 +36,7 @@ pub const DMA_BUF_IOCTL_SYNC: u64 = 0x4008_6200;
 
 const MFD_ALLOW_SEALING: c_uint = 2;
 const MFD_HUGETLB: c_uint = 4;
+const MFD_HUGE_SHIFT: c_uint = 26;
 const F_ADD_SEALS: c_int = 1033;
 const FALLOC_FL_KEEP_SIZE: c_int = 1;
 const FALLOC_FL_PUNCH_HOLE: c_int = 2;
@@ -112,6 +115,13 @@ impl Fd {
         let flags = MFD_ALLOW_SEALING | if huge { MFD_HUGETLB } else { 0 };
         // SAFETY: The name is a string.
         Self::new(unsafe { libc::memfd_create(c"fuzz".as_ptr(), flags) })
+    }
+
+    /// Of huge pages that have two to the power of this many bytes.
+    pub fn memfd_huge(log: u32) -> Result<Self> {
+        let flags = MFD_ALLOW_SEALING | MFD_HUGETLB | log << MFD_HUGE_SHIFT;
+        // SAFETY: The name is a string.
+        Self::new(unsafe { libc::memfd_create(c"huge".as_ptr(), flags) })
     }
 
     pub fn duplicate(&self) -> Result<Self> {
@@ -231,6 +241,21 @@ impl Map {
 
     pub fn len(&self) -> usize {
         self.pages
+    }
+
+    /// The page frame of each page that is mapped. The process is root.
+    pub fn frames(&self) -> Vec<Option<u64>> {
+        const PRESENT: u64 = 1 << 63;
+        const FRAME: u64 = (1 << 55) - 1;
+        let mut bytes = vec![0; self.pages * 8];
+        File::open("/proc/self/pagemap")
+            .and_then(|file| file.read_exact_at(&mut bytes, (self.addr as usize / PAGE * 8) as u64))
+            .expect("CONFIG_PROC_PAGE_MONITOR");
+        bytes
+            .chunks_exact(8)
+            .map(|word| u64::from_ne_bytes(word.try_into().expect("it has eight bytes")))
+            .map(|word| (word & PRESENT != 0).then_some(word & FRAME))
+            .collect()
     }
 
     pub fn advise(&self, page: usize, pages: usize, advice: i32) -> Result<()> {

@@ -154,7 +154,7 @@ pub struct BootArgs {
     /// Add to the kernel's command line
     #[arg(long, value_name = "STR")]
     pub append: Option<String>,
-    /// The guest's memory
+    /// The guest's memory; in 3G+2G, the 2 GiB are a module that is plugged in
     #[arg(long, value_name = "SIZE", default_value = "3G")]
     pub memory: String,
     /// Count instructions instead of time: slower, and the same in every run

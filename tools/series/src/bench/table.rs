@@ -85,19 +85,29 @@ fn markdown(heading: &str, kernels: &[&str], rows: &[Row]) -> String {
     text
 }
 
-/// For a cover letter: no more than 72 columns, and nothing but what two kernels differ in.
+/// So many signs are a ratio of one in a mail.
+const BAR: f64 = 8.0;
+
+/// For a cover letter: no more than 72 columns, and nothing but what two kernels differ in. A mail has no pictures: where
+/// there is room, the ratio is drawn.
 fn narrow(heading: &str, kernels: &[&str], rows: &[Row]) -> String {
     let mut text = format!("{heading:21}");
     for kernel in kernels {
         text += &format!(" {kernel:>9}");
     }
-    text += " ratio  bound  times\n";
+    text += " ratio  bound  times";
+    let draws = kernels.len() == 2;
+    text += if draws { " 0      1\n" } else { "\n" };
     for row in rows.iter().filter(|row| row.operation != "runs") {
         let mut line = format!("  {:19}", label(row).replace("/sg entry", "/entry"));
         for found in &row.figures {
             line += &format!(" {:>9}", cost(found.map(|found| found.cost)));
         }
         line += &format!(" {:>5} {:>6} {:>6}", ratio(row), bound(row), times(row));
+        if let Some(ratio) = row.ratio.filter(|_| draws) {
+            let signs = (ratio * BAR).round().clamp(0.0, 10.0) as usize;
+            line += &format!(" {}", "#".repeat(signs));
+        }
         text += line.trim_end();
         text.push('\n');
     }
@@ -173,8 +183,8 @@ shmem 64..256 MiB           base+c      fixed    tip+rust      fixed   ratio    
     #[test]
     fn a_table_for_a_mail() {
         let expected = "\
-shmem 64..256 MiB        base+c  tip+rust ratio  bound  times
-  create /page            265.0     106.0  0.40     12    8.8
+shmem 64..256 MiB        base+c  tip+rust ratio  bound  times 0      1
+  create /page            265.0     106.0  0.40     12    8.8 ###
   first_touch whole    20000000     41347  0.00    596   69.4
 
 ";

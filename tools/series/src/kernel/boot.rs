@@ -528,13 +528,18 @@ fn interactive(
     Ok(outcome)
 }
 
-/// What QEMU takes for a size: a number with K, M or G.
+/// What QEMU takes for a size, a number with K, M or G; or two of them.
 fn memory(text: &str) -> Result<()> {
-    let digits = text.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G']);
-    if text.len() - digits.len() <= 1 && digits.parse::<u32>().is_ok_and(|n| n > 0) {
+    let is_size = |text: &str| {
+        let digits = text.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G']);
+        text.len() - digits.len() <= 1 && digits.parse::<u32>().is_ok_and(|n| n > 0)
+    };
+    let (fixed, plugged) = text.split_once('+').unwrap_or((text, "1"));
+    if is_size(fixed) && is_size(plugged) {
         return Ok(());
     }
-    Err(Error::config(format!("--memory {text}"), "is no size").mend("--memory 3G"))
+    let error = Error::config(format!("--memory {text}"), "is no size");
+    Err(error.mend("--memory 3G, or --memory 3G+2G"))
 }
 
 #[cfg(test)]
@@ -648,10 +653,10 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for good in ["3G", "512M", "4096"] {
+        for good in ["3G", "512M", "4096", "3G+2G"] {
             assert!(memory(good).is_ok(), "{good}");
         }
-        for bad in ["", "G", "3GG", "-1G", "3 G", "0"] {
+        for bad in ["", "G", "3GG", "-1G", "3 G", "0", "3G+", "+2G", "1G+1G+1G"] {
             assert!(memory(bad).is_err(), "{bad:?}");
         }
     }

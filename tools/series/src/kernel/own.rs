@@ -11,10 +11,12 @@ use crate::run;
 use crate::toolchain::Toolchain;
 
 /// All files of the folder.
-pub const SOURCES: [(&str, &str); 6] = [
+pub const SOURCES: [(&str, &str); 8] = [
     ("counts.rs", include_str!("../../guest/counts.rs")),
     ("fuzz.rs", include_str!("../../guest/fuzz.rs")),
+    ("memory.rs", include_str!("../../guest/memory.rs")),
     ("model.rs", include_str!("../../guest/model.rs")),
+    ("offline.rs", include_str!("../../guest/offline.rs")),
     ("race.rs", include_str!("../../guest/race.rs")),
     ("round.rs", include_str!("../../guest/round.rs")),
     ("sys.rs", include_str!("../../guest/sys.rs")),

@@ -24,7 +24,7 @@ pub struct Guest<'a> {
     pub initrd: &'a Path,
     /// Behind what the tool itself puts on the kernel's command line.
     pub append: &'a str,
-    /// As QEMU takes it: 3G, 512M.
+    /// As QEMU takes it: 3G, 512M. In 3G+2G, the 2 GiB are plugged in.
     pub memory: &'a str,
     pub accel: Accel,
     /// Time is the number of instructions, on one CPU.
@@ -58,12 +58,27 @@ pub struct Ran {
     pub console_log: PathBuf,
 }
 
+/// What is behind -m, and the memory of a module that is plugged in, if there is one.
+fn memory(text: &str) -> (String, Option<String>) {
+    match text.split_once('+') {
+        None => (text.to_owned(), None),
+        Some((size, plugged)) => (
+            format!("{size},slots=1,maxmem=64G"),
+            Some(format!("memory-backend-ram,id=plugged,size={plugged}")),
+        ),
+    }
+}
+
 impl Guest<'_> {
     /// The arguments behind the program's name. Paths are those inside the toolchain root.
     pub(super) fn arguments(&self) -> Vec<String> {
+        let (memory, module) = memory(self.memory);
         let mut arguments: Vec<&str> = vec!["-nodefaults", "-no-user-config", "-display", "none"];
         arguments.extend(self.machine.model);
-        arguments.extend(["-no-reboot", "-m", self.memory]);
+        arguments.extend(["-no-reboot", "-m", &memory]);
+        if let Some(module) = &module {
+            arguments.extend(["-object", module, "-device", "pc-dimm,memdev=plugged"]);
+        }
         // A fixed clock and no random instructions: two runs see the same machine.
         arguments.extend(["-rtc", "base=2026-11-15T00:00:00,clock=vm"]);
         match (self.icount, self.accel) {
@@ -305,6 +320,18 @@ mod tests {
             assert!(line.contains(part), "{part} in {line}");
         }
         assert!(!line.contains("rdrand"), "{line}");
+    }
+
+    #[test]
+    fn memory_can_be_plugged_in() {
+        let mut guest = with_logs("x86_64", false, Path::new("/l"));
+        let line = guest.arguments().join(" ");
+        assert!(line.contains("-m 3G ") && !line.contains("dimm"), "{line}");
+        guest.memory = "3G+2G";
+        let line = guest.arguments().join(" ");
+        for part in ["-m 3G,slots=1,", ",size=2G", "-device pc-dimm"] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
     }
 
     #[test]

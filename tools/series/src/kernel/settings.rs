@@ -30,7 +30,7 @@ pub struct Layout {
     pub name: String,
     /// What is added to the kernel's command line.
     pub append: String,
-    /// As QEMU takes it: "6G".
+    /// As QEMU takes it, "6G"; in "3G+2G", the 2 GiB are plugged in.
     pub memory: String,
     /// The tests that run in it, and how many cases of each may be skipped there.
     pub tests: BTreeMap<String, usize>,

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where memory is that can be moved away: ZONE_MOVABLE and its blocks, the areas of CMA. All of it is as the kernel says.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use crate::sys::PAGE;
+
+const BLOCKS: &str = "/sys/devices/system/memory";
+const AREAS: &str = "/sys/kernel/debug/cma";
+
+/// Page frames from one to before another.
+pub struct Span {
+    start: u64,
+    end: u64,
+}
+
+impl Span {
+    pub fn has(&self, frame: u64) -> bool {
+        (self.start..self.end).contains(&frame)
+    }
+}
+
+fn number(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// What ZONE_MOVABLE spans, if it has memory.
+pub fn zone_movable() -> Option<Span> {
+    let text = fs::read_to_string("/proc/zoneinfo").expect("proc is mounted");
+    let zone = text.split("\nNode ").find(|zone| {
+        zone.lines()
+            .next()
+            .is_some_and(|line| line.ends_with(" Movable"))
+    })?;
+    let value = |name: &str| -> Option<u64> {
+        let line = zone.lines().find(|line| line.trim().starts_with(name))?;
+        line.split_whitespace().last()?.parse().ok()
+    };
+    if value("present ")? == 0 {
+        return None;
+    }
+    let start = value("start_pfn:")?;
+    Some(Span {
+        start,
+        end: start + value("spanned ")?,
+    })
+}
+
+/// Makes so many huge pages of two to the power of `log` bytes where they can be moved, if there is room, and as many for them
+/// to move to: one of 1 GiB is not made for that.
+///
+/// Those in a block that goes offline are gone.
+pub fn provide_huge_pages(log: u32, count: usize) {
+    take_huge_pages(log);
+    // Those of 1 GiB are kept out of ZONE_MOVABLE unless this is set. The last ones are used first.
+    set_huge_pages(log, count);
+    let movable = |yes| fs::write("/proc/sys/vm/movable_gigantic_pages", yes);
+    let _ = movable("1");
+    set_huge_pages(log, 2 * count);
+    let _ = movable("0");
+}
+
+pub fn take_huge_pages(log: u32) {
+    set_huge_pages(log, 0);
+}
+
+fn set_huge_pages(log: u32, count: usize) {
+    let kilobytes = 1 << (log - 10);
+    let file = format!("/sys/kernel/mm/hugepages/hugepages-{kilobytes}kB/nr_hugepages");
+    // Where there is no such size, a file of it cannot be made either.
+    let _ = fs::write(file, count.to_string());
+}
+
+/// A block of memory that can go offline as a whole.
+pub struct Block {
+    state: String,
+}
+
+/// The blocks of ZONE_MOVABLE that can go offline, which was tried: where the kernel put something when it booted, it stays.
+pub fn movable_blocks() -> Vec<Block> {
+    let mut blocks = online_movable();
+    blocks.retain(Block::take_offline);
+    for block in &blocks {
+        block.bring_back();
+    }
+    blocks
+}
+
+/// Those that are online, and in this zone alone.
+fn online_movable() -> Vec<Block> {
+    let entries = fs::read_dir(BLOCKS).expect("CONFIG_MEMORY_HOTPLUG");
+    let folders = entries.filter_map(|entry| Some(entry.ok()?.path().display().to_string()));
+    let is = |folder: &str, file: &str, what: &str| {
+        fs::read_to_string(format!("{folder}/{file}")).is_ok_and(|text| text.trim() == what)
+    };
+    folders
+        .filter(|folder| is(folder, "state", "online") && is(folder, "valid_zones", "Movable"))
+        .map(|folder| Block {
+            state: format!("{folder}/state"),
+        })
+        .collect()
+}
+
+impl Block {
+    /// Whether it went. What is on its way, as pages of a process that ended, may hold it up.
+    pub fn take_offline(&self) -> bool {
+        for _ in 0..10 {
+            if fs::write(&self.state, "offline").is_ok() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        false
+    }
+
+    pub fn bring_back(&self) {
+        let _ = fs::write(&self.state, "online_movable");
+    }
+}
+
+/// An area of CMA.
+pub struct Area {
+    folder: String,
+    span: Span,
+    /// A bit of the bitmap stands for this many pages.
+    pages_each: u64,
+}
+
+/// How much is allocated at once.
+const CHUNK: u64 = (8 << 20) / PAGE as u64;
+
+impl Area {
+    pub fn largest() -> Option<Self> {
+        let entries = fs::read_dir(AREAS).ok()?;
+        let folders = entries.filter_map(|entry| Some(entry.ok()?.path().display().to_string()));
+        let area = |folder: String| {
+            let start = number(&format!("{folder}/base_pfn"))?;
+            let count = number(&format!("{folder}/count"))?;
+            Some(Area {
+                span: Span {
+                    start,
+                    end: start + count,
+                },
+                pages_each: 1 << number(&format!("{folder}/order_per_bit"))?,
+                folder,
+            })
+        };
+        folders
+            .filter_map(area)
+            .max_by_key(|area| area.span.end - area.span.start)
+    }
+
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Allocates until nothing is left to allocate; how many pages that were.
+    pub fn take_all(&self) -> u64 {
+        let mut taken = 0;
+        let mut chunk = CHUNK;
+        while chunk > 0 {
+            match fs::write(format!("{}/alloc", self.folder), chunk.to_string()) {
+                Ok(()) => taken += chunk,
+                Err(_) => chunk /= 2,
+            }
+        }
+        taken
+    }
+
+    pub fn give_back(&self, pages: u64) {
+        let _ = fs::write(format!("{}/free", self.folder), pages.to_string());
+    }
+
+    /// Tells whether a page frame is allocated now.
+    pub fn taken(&self) -> impl Fn(u64) -> bool {
+        let text = fs::read_to_string(format!("{}/bitmap", self.folder)).unwrap_or_default();
+        let words: Vec<u32> = text
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let (start, pages_each) = (self.span.start, self.pages_each);
+        move |frame| {
+            let bit = (frame - start) / pages_each;
+            let word = words.get(bit as usize / 32).copied().unwrap_or(0);
+            word & 1 << (bit % 32) != 0
+        }
+    }
+}

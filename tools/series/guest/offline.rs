@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What buffers were made of leaves memory that may have to go: then all of ZONE_MOVABLE is taken offline, or all of CMA
+//! is allocated, while the buffers are there, and what they hold is read once more.
+//!
+//! Each case fills a file where it can be moved, or the first half of it, with a hole behind. Where a page is, the kernel
+//! says: its frame in /proc/self/pagemap, the zones in /proc/zoneinfo, the areas of CMA in debugfs.
+
+mod counts;
+mod memory;
+mod sys;
+
+use std::fs;
+use std::process::ExitCode;
+
+use memory::{Area, Span};
+use sys::*;
+
+/// What a file consists of, and how many of those.
+struct Kind {
+    name: &'static str,
+    /// Two to the power of this are the bytes of each.
+    log: u32,
+    count: usize,
+    /// They are huge pages of hugetlb.
+    hugetlb: bool,
+}
+
+const KINDS: [Kind; 4] = [
+    Kind::new("small", 12, 16384, false),
+    Kind::new("thp", 21, 32, false),
+    Kind::new("hugetlb", 21, 16, true),
+    Kind::new("hugetlb_1g", 30, 1, true),
+];
+
+impl Kind {
+    const fn new(name: &'static str, log: u32, count: usize, hugetlb: bool) -> Self {
+        Kind {
+            name,
+            log,
+            count,
+            hugetlb,
+        }
+    }
+
+    fn pages(&self) -> usize {
+        self.count << (self.log - 12)
+    }
+
+    /// How many pages are filled. A hole of hugetlb takes a page that is there, wherever that is, or is an error.
+    fn filled(&self) -> usize {
+        self.pages() / if self.hugetlb { 1 } else { 2 }
+    }
+
+    fn provide(&self) {
+        if self.hugetlb {
+            memory::provide_huge_pages(self.log, self.count);
+        } else if self.log > 12 {
+            fs::write(THP, "force").expect("CONFIG_TRANSPARENT_HUGEPAGE");
+        }
+    }
+
+    fn take_back(&self) {
+        if self.hugetlb {
+            memory::take_huge_pages(self.log);
+        } else if self.log > 12 {
+            let _ = fs::write(THP, "never");
+        }
+    }
+
+    fn file(&self) -> Result<Fd> {
+        match self.hugetlb {
+            true => Fd::memfd_huge(self.log),
+            false => Fd::memfd(false),
+        }
+    }
+}
+
+const THP: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+
+/// How a case ends, unless it passes.
+enum Not {
+    Applicable(String),
+    Right(String),
+}
+
+fn wrong(what: impl Into<String>) -> Not {
+    Not::Right(what.into())
+}
+
+/// A file with a buffer of all of it.
+struct Live<'a> {
+    kind: &'a Kind,
+    file: Map,
+    buffer: Map,
+}
+
+impl<'a> Live<'a> {
+    /// Of a file whose pages were where they can be moved; and where those were.
+    fn make(kind: &'a Kind, movable: &Span) -> std::result::Result<(Self, Vec<u64>), Not> {
+        let Ok(file) = kind.file() else {
+            return Err(Not::Applicable("there are no such pages".to_owned()));
+        };
+        let (pages, filled) = (kind.pages(), kind.filled());
+        file.truncate(pages).expect("ftruncate works");
+        file.add_seals(F_SEAL_SHRINK).expect("seals can be added");
+        let Ok(map) = file.map(0, pages, PROT_READ | PROT_WRITE, MAP_SHARED) else {
+            return Err(Not::Applicable("there are too few such pages".to_owned()));
+        };
+        for page in 0..filled {
+            map.write(page, 0, tag(page));
+            map.write(page, 511, !tag(page));
+        }
+        let mut before: Vec<u64> = map.frames().into_iter().flatten().collect();
+        before.retain(|frame| movable.has(*frame));
+        if before.is_empty() {
+            return Err(wrong("nothing was where it can be moved"));
+        }
+        let dev = Fd::open("/dev/udmabuf").expect("/dev/udmabuf can be opened");
+        let buffer = dev
+            .create(&file, pages)
+            .map_err(|errno| wrong(format!("UDMABUF_CREATE: error {errno}")))?;
+        let buffer = buffer
+            .map(0, pages, PROT_READ | PROT_WRITE, MAP_SHARED)
+            .expect("a buffer can be mapped");
+        // What was a hole is filled now, and gets its words through the buffer.
+        for page in filled..pages {
+            buffer.write(page, 0, tag(page));
+            buffer.write(page, 511, !tag(page));
+        }
+        let live = Live {
+            kind,
+            file: map,
+            buffer,
+        };
+        live.holds("after it was made")?;
+        let frames = live.file.frames().into_iter();
+        let stayed = frames
+            .filter(|frame| frame.is_none_or(|frame| movable.has(frame)))
+            .count();
+        if stayed > 0 {
+            return Err(wrong(format!(
+                "{stayed} of {pages} pages can still be moved"
+            )));
+        }
+        Ok((live, before))
+    }
+
+    /// Each word through the file and through the buffer.
+    fn holds(&self, when: &str) -> std::result::Result<(), Not> {
+        let right = |map: &Map, page: usize| {
+            map.read(page, 0) == tag(page) && map.read(page, 511) == !tag(page)
+        };
+        for page in 0..self.kind.pages() {
+            if !right(&self.file, page) || !right(&self.buffer, page) {
+                return Err(wrong(format!("page {page} holds something else {when}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tag(page: usize) -> u64 {
+    0x0ff1_1ae0_0000_0000 + page as u64
+}
+
+/// All blocks of ZONE_MOVABLE go offline, and come back.
+fn zone_movable(kind: &Kind) -> std::result::Result<String, Not> {
+    let Some(movable) = memory::zone_movable() else {
+        return Err(Not::Applicable("there is no ZONE_MOVABLE".to_owned()));
+    };
+    let blocks = memory::movable_blocks();
+    kind.provide();
+    let (live, before) = Live::make(kind, &movable)?;
+    let stuck = blocks.iter().filter(|block| !block.take_offline()).count();
+    let well = live.holds("while the zone is offline");
+    for block in &blocks {
+        block.bring_back();
+    }
+    well?;
+    live.holds("after the zone is back")?;
+    if stuck > 0 || blocks.is_empty() {
+        return Err(wrong(format!("{stuck} of {} blocks stay", blocks.len())));
+    }
+    Ok(format!(
+        "{} pages left, {} blocks went offline",
+        before.len(),
+        blocks.len()
+    ))
+}
+
+/// All that the pages were in is allocated from CMA, and given back.
+fn cma(kind: &Kind) -> std::result::Result<String, Not> {
+    let Some(area) = Area::largest() else {
+        return Err(Not::Applicable("there is no CMA".to_owned()));
+    };
+    kind.provide();
+    let (live, before) = Live::make(kind, area.span())?;
+    let taken = area.take_all();
+    let well = live.holds("while CMA is allocated");
+    let is_taken = area.taken();
+    let missing = before.iter().filter(|frame| !is_taken(**frame)).count();
+    area.give_back(taken);
+    well?;
+    live.holds("after CMA was given back")?;
+    if missing > 0 {
+        return Err(wrong(format!(
+            "{missing} of {} frames could not be allocated",
+            before.len()
+        )));
+    }
+    Ok(format!("{} pages left, {taken} allocated", before.len()))
+}
+
+type Case = fn(&Kind) -> std::result::Result<String, Not>;
+
+fn main() -> ExitCode {
+    let cases: Vec<(&str, Case, &Kind)> = [("zone_movable", zone_movable as Case), ("cma", cma)]
+        .into_iter()
+        .flat_map(|(name, case)| KINDS.iter().map(move |kind| (name, case, kind)))
+        .collect();
+    println!("TAP version 13\n1..{}", cases.len());
+    let mut code = ExitCode::SUCCESS;
+    for (i, (name, case, kind)) in cases.iter().enumerate() {
+        let before = counts::count();
+        let ended = case(kind);
+        kind.take_back();
+        let ended = match ended {
+            Ok(_) if !counts::returned(&before) => Err(wrong("something was left behind")),
+            ended => ended,
+        };
+        let name = format!("{} offline.{name}.{}", i + 1, kind.name);
+        match ended {
+            Ok(said) => println!("# {said}\nok {name}"),
+            Err(Not::Applicable(why)) => println!("ok {name} # SKIP {why}"),
+            Err(Not::Right(what)) => {
+                println!("# {what}\nnot ok {name}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}
