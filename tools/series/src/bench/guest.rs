@@ -21,6 +21,9 @@ const PROGRAM: &str = include_str!("../../data/bench/bench.c");
 /// A guest that counts one buffer takes a minute or two on an idle machine.
 const TIMEOUT: Duration = Duration::from_secs(1800);
 
+/// Up to so many MiB, a guest has the same memory whatever it counts.
+pub const SMALL: u32 = 512;
+
 /// What one guest is to do.
 pub struct Job<'a> {
     /// "tip+rust".
@@ -88,7 +91,7 @@ impl Job<'_> {
     ///
     /// The same for all small sizes, so that what a size costs does not depend on the others.
     fn memory(&self) -> String {
-        format!("{}M", 2 * self.largest().max(512) + 1024)
+        format!("{}M", 2 * self.largest().max(SMALL) + 1024)
     }
 
     /// Runs the guest and returns what it said.
