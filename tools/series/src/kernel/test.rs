@@ -278,8 +278,11 @@ impl Session<'_> {
         Ok(files.lines().any(|path| goes_into_a_kernel(path, driver)))
     }
 
-    /// The last patch up to `n` that changes the kernel with this driver.
+    /// The last patch up to `n` that changes the kernel with this driver. The end of a part is built as it is.
     fn kernel_of(&self, n: usize, driver: Driver) -> Result<usize> {
+        if part_ends(&self.stack).contains(&n) {
+            return Ok(n);
+        }
         for earlier in (1..=n).rev() {
             if self.is_built(earlier, driver)? {
                 return Ok(earlier);
