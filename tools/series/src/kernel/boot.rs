@@ -534,8 +534,7 @@ fn memory(text: &str) -> Result<()> {
         let digits = text.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G']);
         text.len() - digits.len() <= 1 && digits.parse::<u32>().is_ok_and(|n| n > 0)
     };
-    let (fixed, plugged) = text.split_once('+').unwrap_or((text, "1"));
-    if is_size(fixed) && is_size(plugged) {
+    if text.split('+').count() <= 2 && text.split('+').all(is_size) {
         return Ok(());
     }
     let error = Error::config(format!("--memory {text}"), "is no size");
