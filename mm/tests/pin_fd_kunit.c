@@ -676,14 +676,18 @@ static void pin_fd_poison(struct kunit *test)
 	fake_expect_idle(fake);
 }
 
-static void fake_kill_at_2(struct fake *fake, pgoff_t index)
+static void fake_send_signal(int signal)
 {
-	if (index != 2)
-		return;
 	spin_lock_irq(&unrcu_pointer(current->sighand)->siglock);
-	sigaddset(&current->pending.signal, SIGKILL);
+	sigaddset(&current->pending.signal, signal);
 	set_tsk_thread_flag(current, TIF_SIGPENDING);
 	spin_unlock_irq(&unrcu_pointer(current->sighand)->siglock);
+}
+
+static void fake_kill_at_2(struct fake *fake, pgoff_t index)
+{
+	if (index == 2)
+		fake_send_signal(SIGKILL);
 }
 
 static void pin_fd_killed(struct kunit *test)
@@ -702,12 +706,8 @@ static void pin_fd_killed(struct kunit *test)
 
 static void fake_signal_at_2(struct fake *fake, pgoff_t index)
 {
-	if (index != 2)
-		return;
-	spin_lock_irq(&unrcu_pointer(current->sighand)->siglock);
-	sigaddset(&current->pending.signal, SIGUSR1);
-	set_tsk_thread_flag(current, TIF_SIGPENDING);
-	spin_unlock_irq(&unrcu_pointer(current->sighand)->siglock);
+	if (index == 2)
+		fake_send_signal(SIGUSR1);
 }
 
 /* Any other signal waits until the pages are pinned. */

@@ -153,16 +153,6 @@ impl Importer {
     }
 }
 
-/// Whether it can be found out what a device sees. Says so if it cannot: a test gives up then.
-fn device_memory_is_known() -> Result<bool> {
-    let known = Importer::new(0)?.is_direct();
-
-    if !known {
-        pr_info!("the addresses of devices are not those of the direct mapping: test skipped\n");
-    }
-    Ok(known)
-}
-
 /// The first byte of a page that stays where it is for `'a`.
 ///
 /// # Invariants
@@ -298,6 +288,16 @@ impl Exporter for Shared {
 /// Exports the pages of a new file as a buffer of `size` bytes.
 fn shared(size: usize) -> Result<(ARef<DmaBuf>, Arc<PinnedRanges>)> {
     shared_with(size, PinFlag::Write.into())
+}
+
+/// As [`shared`], if it can be found out what a device sees of the buffer. Says so if it cannot: a
+/// test gives up then.
+fn shared_with_device() -> Result<Option<(ARef<DmaBuf>, Arc<PinnedRanges>)>> {
+    if !Importer::new(0)?.is_direct() {
+        pr_info!("the addresses of devices are not those of the direct mapping: test skipped\n");
+        return Ok(None);
+    }
+    shared(SIZE).map(Some)
 }
 
 fn shared_with(size: usize, flags: PinFlags) -> Result<(ARef<DmaBuf>, Arc<PinnedRanges>)> {
@@ -694,11 +694,9 @@ mod kunit {
 
     #[test]
     fn importer_gets_all_pages_in_order() -> Result {
-        if !device_memory_is_known()? {
+        let Some((buf, pages)) = shared_with_device()? else {
             return Ok(());
-        }
-
-        let (buf, pages) = shared(SIZE)?;
+        };
 
         for i in 0..NR_PAGES {
             cpu_byte(&pages, i)?.write(i as u8 + 1)?;
@@ -755,11 +753,9 @@ mod kunit {
             FromDevice, //
         };
 
-        if !device_memory_is_known()? {
+        let Some((buf, pages)) = shared_with_device()? else {
             return Ok(());
-        }
-
-        let (buf, pages) = shared(SIZE)?;
+        };
         let last = NR_PAGES - 1;
         let cpu = cpu_byte(&pages, last)?;
         let mut value = 0;
@@ -792,11 +788,9 @@ mod kunit {
             ToDevice, //
         };
 
-        if !device_memory_is_known()? {
+        let Some((buf, pages)) = shared_with_device()? else {
             return Ok(());
-        }
-
-        let (buf, pages) = shared(SIZE)?;
+        };
         let last = NR_PAGES - 1;
         let cpu = cpu_byte(&pages, last)?;
         let mut value = 0;
@@ -829,11 +823,9 @@ mod kunit {
             ToDevice, //
         };
 
-        if !device_memory_is_known()? {
+        let Some((buf, pages)) = shared_with_device()? else {
             return Ok(());
-        }
-
-        let (buf, pages) = shared(SIZE)?;
+        };
         let cpu = cpu_byte(&pages, 0)?;
 
         for access in [FromDevice, Bidirectional] {
@@ -868,11 +860,9 @@ mod kunit {
             ToDevice, //
         };
 
-        if !device_memory_is_known()? {
+        let Some((buf, pages)) = shared_with_device()? else {
             return Ok(());
-        }
-
-        let (buf, pages) = shared(SIZE)?;
+        };
         let importer = Importer::new(0)?;
         let cpu = cpu_byte(&pages, 0)?;
 
@@ -932,11 +922,9 @@ mod kunit {
 
     #[test]
     fn unmapping_hands_over_what_the_device_wrote() -> Result {
-        if !device_memory_is_known()? {
+        let Some((buf, pages)) = shared_with_device()? else {
             return Ok(());
-        }
-
-        let (buf, pages) = shared(SIZE)?;
+        };
         let importer = Importer::new(0)?;
         let dir = DataDirection::FromDevice;
 
