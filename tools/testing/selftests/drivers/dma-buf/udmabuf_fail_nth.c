@@ -11,13 +11,19 @@
 #include <stdlib.h>
 #include <linux/dma-buf.h>
 #include "kselftest_harness.h"
+#include "udmabuf_gmem.h"
 #include "udmabuf_util.h"
+#include "udmabuf_vim2m.h"
 
 #define DEBUGFS		"/sys/kernel/debug"
 #define MAX_ALLOCATIONS	2000
 #define QUIET_ROUNDS	3
 #define PIECES		3
 #define PAGES		64
+
+/* A picture that is smaller than a buffer. */
+#define SIDE		128
+#define PICTURE		(SIDE * SIDE * 2)
 
 struct counts {
 	long long pins;
@@ -93,7 +99,7 @@ static bool is_back_to(const struct counts *before)
 }
 
 /* The first byte of a page of a file that has no holes, and never 0. */
-static char pattern(int piece, size_t page)
+static unsigned char pattern(int piece, size_t page)
 {
 	return 1 + piece * PAGES + page % PAGES;
 }
@@ -102,6 +108,8 @@ FIXTURE(fail_nth)
 {
 	int dev;
 	int nth;
+	int kvm;
+	int vm;
 	int memfd[PIECES];
 	size_t page;
 	size_t size;
@@ -110,6 +118,7 @@ FIXTURE(fail_nth)
 FIXTURE_VARIANT(fail_nth)
 {
 	unsigned int memfd_flags;
+	bool guest_memfd;
 	bool holes;
 	int pieces;
 };
@@ -143,10 +152,31 @@ FIXTURE_VARIANT_ADD(fail_nth, hugetlb_holes) {
 	.pieces = 1,
 };
 
+FIXTURE_VARIANT_ADD(fail_nth, guest_memfd_holes) {
+	.guest_memfd = true,
+	.holes = true,
+	.pieces = 1,
+};
+
+/* EBADFD is what udmabuf says about any file that it knows nothing of. */
+static bool takes_guest_memfd(FIXTURE_DATA(fail_nth) *self)
+{
+	int fd = gmem_create(self->vm, self->size, GMEM_SHARED);
+	int buf = udmabuf_create(self->dev, fd, 0, self->page, 0);
+	bool taken = buf >= 0 || errno != EBADFD;
+
+	close(buf);
+	close(fd);
+	return taken;
+}
+
 FIXTURE_SETUP(fail_nth)
 {
+	const char *missing;
 	char path[64];
 
+	self->kvm = -1;
+	self->vm = -1;
 	snprintf(path, sizeof(path), "/proc/self/task/%d/fail-nth", getpid());
 	self->nth = open(path, O_RDWR);
 	if (self->nth < 0 || !setup_faults())
@@ -166,10 +196,19 @@ FIXTURE_SETUP(fail_nth)
 		    read_counter("/proc/meminfo", "HugePages_Rsvd:") < 2)
 			SKIP(return, "needs two free huge pages");
 	}
+	if (variant->guest_memfd) {
+		missing = gmem_vm(&self->kvm, &self->vm);
+		if (missing)
+			SKIP(return, "%s", missing);
+		if (!takes_guest_memfd(self))
+			SKIP(return, "udmabuf does not take a guest_memfd");
+	}
 }
 
 FIXTURE_TEARDOWN(fail_nth)
 {
+	close(self->vm);
+	close(self->kvm);
 	close(self->dev);
 	close(self->nth);
 }
@@ -196,6 +235,23 @@ static bool disarm(FIXTURE_DATA(fail_nth) *self)
 	return fired;
 }
 
+/* A file that cannot get smaller. */
+static int make_file(FIXTURE_DATA(fail_nth) *self,
+		     const FIXTURE_VARIANT(fail_nth) *variant)
+{
+	int fd;
+
+	if (variant->guest_memfd)
+		return gmem_create(self->vm, self->size, GMEM_SHARED);
+	fd = memfd_create("udmabuf-test", MFD_ALLOW_SEALING | variant->memfd_flags);
+	if (fd >= 0 && (ftruncate(fd, self->size) ||
+			fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 /* Makes the files, of holes or of pages with a pattern(). */
 static bool make_files(FIXTURE_DATA(fail_nth) *self,
 		       const FIXTURE_VARIANT(fail_nth) *variant)
@@ -205,11 +261,9 @@ static bool make_files(FIXTURE_DATA(fail_nth) *self,
 	char *p;
 
 	for (i = 0; i < variant->pieces; i++) {
-		fd = memfd_create("udmabuf-test",
-				  MFD_ALLOW_SEALING | variant->memfd_flags);
+		fd = make_file(self, variant);
 		self->memfd[i] = fd;
-		if (fd < 0 || ftruncate(fd, self->size) ||
-		    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))
+		if (fd < 0)
 			return false;
 		if (variant->holes)
 			continue;
@@ -224,17 +278,32 @@ static bool make_files(FIXTURE_DATA(fail_nth) *self,
 	return true;
 }
 
+/* The first byte of a page, or -1. A guest_memfd can only be mapped. */
+static int first_byte(FIXTURE_DATA(fail_nth) *self,
+		      const FIXTURE_VARIANT(fail_nth) *variant, int fd, size_t page)
+{
+	unsigned char c;
+	char *p;
+
+	if (!variant->guest_memfd)
+		return pread(fd, &c, 1, page * self->page) == 1 ? c : -1;
+	p = mmap(NULL, self->page, PROT_READ, MAP_SHARED, fd, page * self->page);
+	if (p == MAP_FAILED)
+		return -1;
+	c = *p;
+	munmap(p, self->page);
+	return c;
+}
+
 static bool files_are_intact(FIXTURE_DATA(fail_nth) *self,
 			     const FIXTURE_VARIANT(fail_nth) *variant)
 {
 	size_t page;
-	char c;
-	int i;
+	int i, c;
 
 	for (i = 0; i < variant->pieces; i++)
 		for (page = 0; page < self->size / self->page; page++) {
-			if (pread(self->memfd[i], &c, 1, page * self->page) != 1)
-				return false;
+			c = first_byte(self, variant, self->memfd[i], page);
 			if (c != (variant->holes ? 0 : pattern(i, page)))
 				return false;
 		}
@@ -372,6 +441,70 @@ TEST_F_TIMEOUT(fail_nth, use, 120)
 		}
 		EXPECT_TRUE(buffer_is_right(self, variant, buf));
 		close(buf);
+		EXPECT_TRUE(files_are_intact(self, variant));
+		close_files(self, variant);
+		EXPECT_TRUE(is_back_to(&before)) TH_LOG("allocation %d", n);
+	}
+	/* The area of the mapping, at least. */
+	EXPECT_GT(n - QUIET_ROUNDS, 0);
+	TH_LOG("%d allocations failed", n - QUIET_ROUNDS);
+}
+
+/* A driver that takes one picture. */
+static int open_importer(void)
+{
+	int video = vim2m_open();
+
+	if (video >= 0 && vim2m_set_up(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, SIDE, SIDE))
+		return video;
+	close(video);
+	return -1;
+}
+
+static bool import(int video, int buf)
+{
+	return vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, buf, PICTURE);
+}
+
+/* Another driver maps the buffer for the CPU. */
+TEST_F_TIMEOUT(fail_nth, import, 120)
+{
+	int n, buf, video, err, quiet = 0;
+	bool fired, imported;
+	struct counts before;
+
+	video = open_importer();
+	if (video < 0)
+		SKIP(return, "no device of vim2m (CONFIG_VIDEO_VIM2M)");
+	close(video);
+
+	before = count();
+	for (n = 0; quiet < QUIET_ROUNDS; quiet = fired ? 0 : quiet + 1) {
+		ASSERT_LT(n++, MAX_ALLOCATIONS);
+		ASSERT_TRUE(make_files(self, variant));
+		buf = create(self, variant);
+		ASSERT_GE(buf, 0);
+		video = open_importer();
+		ASSERT_GE(video, 0);
+
+		ASSERT_TRUE(arm(self, n));
+		imported = import(video, buf);
+		err = errno;
+		fired = disarm(self);
+
+		if (!imported) {
+			ASSERT_TRUE(fired);
+			/* The latter if it is the buffer that found no memory. */
+			EXPECT_TRUE(err == ENOMEM || err == EFAULT)
+				TH_LOG("allocation %d: %s", n, strerror(err));
+			close(video);
+			video = open_importer();
+			ASSERT_GE(video, 0);
+			EXPECT_TRUE(import(video, buf));
+		}
+		EXPECT_TRUE(buffer_is_right(self, variant, buf));
+		close(buf);
+		close(video);
 		EXPECT_TRUE(files_are_intact(self, variant));
 		close_files(self, variant);
 		EXPECT_TRUE(is_back_to(&before)) TH_LOG("allocation %d", n);

@@ -10,12 +10,11 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <linux/falloc.h>
-#include <linux/kvm.h>
 #include "kselftest_harness.h"
+#include "udmabuf_gmem.h"
 #include "udmabuf_util.h"
 
 #define PAGES		16
-#define SHARED		(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 
 #define LEAK_PAGES	4096
 #define LEAK_SLACK	512
@@ -31,17 +30,6 @@ FIXTURE(udmabuf_gmem)
 	int gmem;
 	int buf;
 };
-
-/* A guest_memfd of @vm that is one hole. */
-static int gmem_create(int vm, size_t size, __u64 flags)
-{
-	struct kvm_create_guest_memfd c = {
-		.size = size,
-		.flags = flags,
-	};
-
-	return ioctl(vm, KVM_CREATE_GUEST_MEMFD, &c);
-}
 
 static char *map(int fd, size_t size)
 {
@@ -73,7 +61,7 @@ static bool pins_become(long long want)
 
 FIXTURE_SETUP(udmabuf_gmem)
 {
-	int flags;
+	const char *missing;
 
 	self->page = sysconf(_SC_PAGESIZE);
 	self->size = PAGES * self->page;
@@ -85,17 +73,11 @@ FIXTURE_SETUP(udmabuf_gmem)
 	self->dev = open(UDMABUF_DEV, O_RDWR);
 	if (self->dev < 0)
 		SKIP(return, "cannot open " UDMABUF_DEV ": %s", strerror(errno));
-	self->kvm = open("/dev/kvm", O_RDWR);
-	if (self->kvm < 0)
-		SKIP(return, "cannot open /dev/kvm: %s", strerror(errno));
-	self->vm = ioctl(self->kvm, KVM_CREATE_VM, 0);
-	if (self->vm < 0)
-		SKIP(return, "cannot create a VM: %s", strerror(errno));
-	flags = ioctl(self->vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_FLAGS);
-	if (flags < 0 || (flags & SHARED) != SHARED)
-		SKIP(return, "no guest_memfd with shared memory (%#x)", flags);
+	missing = gmem_vm(&self->kvm, &self->vm);
+	if (missing)
+		SKIP(return, "%s", missing);
 
-	self->gmem = gmem_create(self->vm, self->size, SHARED);
+	self->gmem = gmem_create(self->vm, self->size, GMEM_SHARED);
 	ASSERT_GE(self->gmem, 0);
 
 	/* This is what udmabuf says about any file that it knows nothing of. */
@@ -467,7 +449,7 @@ TEST_F(udmabuf_gmem, memory_is_freed)
 	int i, fd;
 
 	before = read_vmstat("nr_unevictable");
-	fd = gmem_create(self->vm, size, SHARED);
+	fd = gmem_create(self->vm, size, GMEM_SHARED);
 	ASSERT_GE(fd, 0);
 	self->buf = udmabuf_create(self->dev, fd, 0, size, 0);
 	ASSERT_GE(self->buf, 0);

@@ -14,9 +14,9 @@
 #include <sys/wait.h>
 #include <linux/dma-buf.h>
 #include <linux/memfd.h>
-#include <linux/videodev2.h>
 #include "kselftest_harness.h"
 #include "udmabuf_util.h"
+#include "udmabuf_vim2m.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
@@ -171,73 +171,6 @@ static void forget(struct picture *p)
 	p->mem = NULL;
 }
 
-/* Whether the device is one of vim2m: others had better not be opened. */
-static bool is_vim2m(int i)
-{
-	char path[64], name[32] = "";
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/sys/class/video4linux/video%d/name", i);
-	f = fopen(path, "r");
-	if (!f)
-		return false;
-	if (fscanf(f, "%31s", name) != 1)
-		*name = 0;
-	fclose(f);
-	return !strcmp(name, "vim2m");
-}
-
-/* Opens the device of vim2m: each time it is opened, it has queues of its own. */
-static int open_vim2m(void)
-{
-	for (int i = 0; i < 64; i++) {
-		struct v4l2_capability cap;
-		char path[32];
-		int fd;
-
-		if (!is_vim2m(i))
-			continue;
-		snprintf(path, sizeof(path), "/dev/video%d", i);
-		fd = open(path, O_RDWR);
-		if (fd < 0)
-			continue;
-		if (!ioctl(fd, VIDIOC_QUERYCAP, &cap) &&
-		    !strcmp((char *)cap.driver, "vim2m") &&
-		    cap.device_caps & V4L2_CAP_VIDEO_M2M)
-			return fd;
-		close(fd);
-	}
-	return -1;
-}
-
-/* Room for one buffer in the queue of @type, or none. */
-static bool set_room(int video, __u32 type, __u32 count)
-{
-	struct v4l2_requestbuffers r = {
-		.count = count,
-		.type = type,
-		.memory = V4L2_MEMORY_DMABUF,
-	};
-
-	return !ioctl(video, VIDIOC_REQBUFS, &r) && r.count == count;
-}
-
-static bool set_up(int video, __u32 type)
-{
-	struct v4l2_format f = {
-		.type = type,
-		.fmt.pix = {
-			.width = WIDTH,
-			.height = HEIGHT,
-			.pixelformat = V4L2_PIX_FMT_RGB565,
-			.field = V4L2_FIELD_NONE,
-		},
-	};
-
-	return !ioctl(video, VIDIOC_S_FMT, &f) &&
-	       f.fmt.pix.sizeimage == PICTURE && set_room(video, type, 1);
-}
-
 static bool set_control(int video, __u32 id, int value)
 {
 	struct v4l2_control c = { .id = id, .value = value };
@@ -247,10 +180,11 @@ static bool set_control(int video, __u32 id, int value)
 
 static int new_queues(void)
 {
-	int video = open_vim2m();
+	int video = vim2m_open();
 
-	if (video >= 0 && set_up(video, V4L2_BUF_TYPE_VIDEO_OUTPUT) &&
-	    set_up(video, V4L2_BUF_TYPE_VIDEO_CAPTURE) &&
+	if (video >= 0 &&
+	    vim2m_set_up(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, WIDTH, HEIGHT) &&
+	    vim2m_set_up(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, WIDTH, HEIGHT) &&
 	    set_control(video, V4L2_CID_VFLIP, 1) &&
 	    set_control(video, CID_TRANS_TIME, 1))
 		return video;
@@ -258,24 +192,12 @@ static int new_queues(void)
 	return -1;
 }
 
-static bool queue(int video, __u32 type, int buf)
-{
-	struct v4l2_buffer b = {
-		.type = type,
-		.memory = V4L2_MEMORY_DMABUF,
-		.bytesused = PICTURE,
-		.m.fd = buf,
-	};
-
-	return !ioctl(video, VIDIOC_QBUF, &b);
-}
-
 /* vim2m shall read a picture from @from, and write it to @to. */
 static bool queue_both(int video, const struct picture *from,
 		       const struct picture *to)
 {
-	return queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, from->buf) &&
-	       queue(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, to->buf);
+	return vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, from->buf, PICTURE) &&
+	       vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, to->buf, PICTURE);
 }
 
 /* Waits until it has. */
@@ -305,8 +227,8 @@ static bool stream(int video, bool on)
 static bool empty_queues(int video)
 {
 	return stream(video, false) &&
-	       set_room(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, 0) &&
-	       set_room(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, 0);
+	       vim2m_set_room(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, 0) &&
+	       vim2m_set_room(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, 0);
 }
 
 FIXTURE_SETUP(udmabuf_import)
@@ -318,7 +240,7 @@ FIXTURE_SETUP(udmabuf_import)
 	self->dev = open(UDMABUF_DEV, O_RDWR);
 	if (self->dev < 0)
 		SKIP(return, "cannot open " UDMABUF_DEV ": %s", strerror(errno));
-	self->video = open_vim2m();
+	self->video = vim2m_open();
 	if (self->video < 0)
 		SKIP(return, "no device of vim2m (CONFIG_VIDEO_VIM2M)");
 	close(self->video);
