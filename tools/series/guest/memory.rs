@@ -26,6 +26,12 @@ fn number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// What lies in a folder, if that is there.
+fn folders(path: &str) -> Option<impl Iterator<Item = String>> {
+    let entries = fs::read_dir(path).ok()?;
+    Some(entries.filter_map(|entry| Some(entry.ok()?.path().display().to_string())))
+}
+
 /// What ZONE_MOVABLE spans, if it has memory.
 pub fn zone_movable() -> Option<Span> {
     let text = fs::read_to_string("/proc/zoneinfo").expect("proc is mounted");
@@ -90,12 +96,11 @@ pub fn movable_blocks() -> Vec<Block> {
 
 /// Those that are online, and in this zone alone.
 fn online_movable() -> Vec<Block> {
-    let entries = fs::read_dir(BLOCKS).expect("CONFIG_MEMORY_HOTPLUG");
-    let folders = entries.filter_map(|entry| Some(entry.ok()?.path().display().to_string()));
     let is = |folder: &str, file: &str, what: &str| {
         fs::read_to_string(format!("{folder}/{file}")).is_ok_and(|text| text.trim() == what)
     };
-    folders
+    folders(BLOCKS)
+        .expect("CONFIG_MEMORY_HOTPLUG")
         .filter(|folder| is(folder, "state", "online") && is(folder, "valid_zones", "Movable"))
         .map(|folder| Block {
             state: format!("{folder}/state"),
@@ -133,8 +138,6 @@ const CHUNK: u64 = (8 << 20) / PAGE as u64;
 
 impl Area {
     pub fn largest() -> Option<Self> {
-        let entries = fs::read_dir(AREAS).ok()?;
-        let folders = entries.filter_map(|entry| Some(entry.ok()?.path().display().to_string()));
         let area = |folder: String| {
             let start = number(&format!("{folder}/base_pfn"))?;
             let count = number(&format!("{folder}/count"))?;
@@ -147,7 +150,7 @@ impl Area {
                 folder,
             })
         };
-        folders
+        folders(AREAS)?
             .filter_map(area)
             .max_by_key(|area| area.span.end - area.span.start)
     }

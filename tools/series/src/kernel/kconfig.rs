@@ -25,6 +25,7 @@ const FRAGMENTS: &[(&str, &str)] = fragments!(
     "tests",
     "bench",
     "latency",
+    "kcsan",
     "arm64",
     "i386",
     "arm",

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whatever allocation fails: the operation ends with ENOMEM, or does without
- * it; no pin, huge page, reservation or fd is left behind, and no data is lost.
+ * Whatever allocation fails: the operation ends with an error, or does without
+ * it; no pin, huge page, reservation or fd is left behind, and the pages hold what
+ * they held.
  *
  * Each operation is repeated, and the first allocation of it fails, then the
  * second, and so on, until there are no more that could fail.
@@ -17,9 +18,11 @@
 
 #define DEBUGFS		"/sys/kernel/debug"
 #define MAX_ALLOCATIONS	2000
+/* Some allocations are not made each time. */
 #define QUIET_ROUNDS	3
 #define PIECES		3
 #define PAGES		64
+#define MAX_HUGE_PAGE	(64UL << 20)
 
 /* A picture that is smaller than a buffer. */
 #define SIDE		128
@@ -56,7 +59,10 @@ static struct counts count(void)
 	};
 }
 
-/* Any allocation may fail, and the log does not tell of each. */
+/*
+ * Any allocation may fail, and the log does not tell of each. It stays like this
+ * when the test is over.
+ */
 static bool setup_faults(void)
 {
 	static const char * const set[][2] = {
@@ -76,6 +82,20 @@ static bool setup_faults(void)
 			return false;
 	}
 	return true;
+}
+
+/* What there is when nobody else is at work. */
+static struct counts count_at_rest(void)
+{
+	struct counts now = count(), before;
+	int i = 0;
+
+	do {
+		before = now;
+		usleep(50000);
+		now = count();
+	} while (memcmp(&now, &before, sizeof(now)) && ++i < 20);
+	return now;
 }
 
 /* Other users of pins may be at work: they have a second to end. */
@@ -163,7 +183,7 @@ static bool takes_guest_memfd(FIXTURE_DATA(fail_nth) *self)
 {
 	int fd = gmem_create(self->vm, self->size, GMEM_SHARED);
 	int buf = udmabuf_create(self->dev, fd, 0, self->page, 0);
-	bool taken = buf >= 0 || errno != EBADFD;
+	bool taken = fd < 0 || buf >= 0 || errno != EBADFD;
 
 	close(buf);
 	close(fd);
@@ -192,6 +212,8 @@ FIXTURE_SETUP(fail_nth)
 	if (variant->memfd_flags & MFD_HUGETLB) {
 		self->page = read_counter("/proc/meminfo", "Hugepagesize:") * 1024;
 		self->size = 2 * self->page;
+		if (self->page > MAX_HUGE_PAGE)
+			SKIP(return, "huge pages are that huge that it takes too long");
 		if (read_counter("/proc/meminfo", "HugePages_Free:") -
 		    read_counter("/proc/meminfo", "HugePages_Rsvd:") < 2)
 			SKIP(return, "needs two free huge pages");
@@ -230,9 +252,16 @@ static bool disarm(FIXTURE_DATA(fail_nth) *self)
 		     !atoi(buf);
 
 	/* Writing can be what fails, once. */
-	if (pwrite(self->nth, "0", 1, 0) != 1)
-		pwrite(self->nth, "0", 1, 0);
+	if (pwrite(self->nth, "0", 1, 0) != 1 && pwrite(self->nth, "0", 1, 0) != 1)
+		abort();
 	return fired;
+}
+
+/* Whether @err comes of something that fails: user space can be it as well. */
+static bool is_injected(int err)
+{
+	return err == ENOMEM ||
+	       (err == EFAULT && !access(DEBUGFS "/fail_usercopy", F_OK));
 }
 
 /* A file that cannot get smaller. */
@@ -365,7 +394,7 @@ static bool buffer_is_right(FIXTURE_DATA(fail_nth) *self,
 
 TEST_F_TIMEOUT(fail_nth, create, 120)
 {
-	struct counts before = count();
+	struct counts before = count_at_rest();
 	int n, buf, err, quiet = 0;
 	bool fired;
 
@@ -379,8 +408,8 @@ TEST_F_TIMEOUT(fail_nth, create, 120)
 		fired = disarm(self);
 
 		if (buf < 0) {
-			ASSERT_TRUE(fired);
-			EXPECT_EQ(err, ENOMEM) TH_LOG("allocation %d", n);
+			ASSERT_TRUE(fired) TH_LOG("%d: %s", n, strerror(err));
+			EXPECT_TRUE(is_injected(err)) TH_LOG("%d: %s", n, strerror(err));
 		} else {
 			EXPECT_TRUE(buffer_is_right(self, variant, buf));
 			close(buf);
@@ -390,11 +419,11 @@ TEST_F_TIMEOUT(fail_nth, create, 120)
 		EXPECT_EQ(read_counter("/proc/meminfo", "HugePages_Rsvd:"),
 			  before.hugetlb_reserved);
 		close_files(self, variant);
-		EXPECT_TRUE(is_back_to(&before)) TH_LOG("allocation %d", n);
+		ASSERT_TRUE(is_back_to(&before)) TH_LOG("%d", n);
 	}
 	/* The buffer and its file, at least. */
 	EXPECT_GT(n - QUIET_ROUNDS, 1);
-	TH_LOG("%d allocations failed", n - QUIET_ROUNDS);
+	TH_LOG("the last of them was allocation %d", n - QUIET_ROUNDS);
 }
 
 /* Everything that can be done with the fd, with one failure in it. */
@@ -403,7 +432,7 @@ TEST_F_TIMEOUT(fail_nth, use, 120)
 	struct dma_buf_sync start = { DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW };
 	struct dma_buf_sync end = { DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW };
 	size_t size = variant->pieces * self->size, off;
-	struct counts before = count();
+	struct counts before = count_at_rest();
 	int n, buf, sync, sync_err, err, quiet = 0;
 	volatile char *p;
 	bool fired;
@@ -429,25 +458,26 @@ TEST_F_TIMEOUT(fail_nth, use, 120)
 		fired = disarm(self);
 
 		if (p == MAP_FAILED) {
-			ASSERT_TRUE(fired);
-			EXPECT_EQ(err, ENOMEM);
+			ASSERT_TRUE(fired) TH_LOG("%d: %s", n, strerror(err));
+			EXPECT_TRUE(is_injected(err)) TH_LOG("%d: %s", n, strerror(err));
 		} else {
 			EXPECT_EQ(!sum, variant->holes);
 			munmap((char *)p, size);
 		}
 		if (sync) {
-			ASSERT_TRUE(fired);
-			EXPECT_EQ(sync_err, ENOMEM);
+			ASSERT_TRUE(fired) TH_LOG("%d: %s", n, strerror(sync_err));
+			EXPECT_TRUE(is_injected(sync_err))
+				TH_LOG("%d: %s", n, strerror(sync_err));
 		}
 		EXPECT_TRUE(buffer_is_right(self, variant, buf));
 		close(buf);
 		EXPECT_TRUE(files_are_intact(self, variant));
 		close_files(self, variant);
-		EXPECT_TRUE(is_back_to(&before)) TH_LOG("allocation %d", n);
+		ASSERT_TRUE(is_back_to(&before)) TH_LOG("%d", n);
 	}
 	/* The area of the mapping, at least. */
 	EXPECT_GT(n - QUIET_ROUNDS, 0);
-	TH_LOG("%d allocations failed", n - QUIET_ROUNDS);
+	TH_LOG("the last of them was allocation %d", n - QUIET_ROUNDS);
 }
 
 /* A driver that takes one picture. */
@@ -463,7 +493,7 @@ static int open_importer(void)
 
 static bool import(int video, int buf)
 {
-	return vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, buf, PICTURE);
+	return vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, buf, 0, PICTURE);
 }
 
 /* Another driver maps the buffer for the CPU. */
@@ -478,7 +508,7 @@ TEST_F_TIMEOUT(fail_nth, import, 120)
 		SKIP(return, "no device of vim2m (CONFIG_VIDEO_VIM2M)");
 	close(video);
 
-	before = count();
+	before = count_at_rest();
 	for (n = 0; quiet < QUIET_ROUNDS; quiet = fired ? 0 : quiet + 1) {
 		ASSERT_LT(n++, MAX_ALLOCATIONS);
 		ASSERT_TRUE(make_files(self, variant));
@@ -493,10 +523,11 @@ TEST_F_TIMEOUT(fail_nth, import, 120)
 		fired = disarm(self);
 
 		if (!imported) {
-			ASSERT_TRUE(fired);
+			ASSERT_TRUE(fired) TH_LOG("%d: %s", n, strerror(err));
 			/* The latter if it is the buffer that found no memory. */
 			EXPECT_TRUE(err == ENOMEM || err == EFAULT)
-				TH_LOG("allocation %d: %s", n, strerror(err));
+				TH_LOG("%d: %s", n, strerror(err));
+			/* V4L2 has forgotten how large its pictures are. */
 			close(video);
 			video = open_importer();
 			ASSERT_GE(video, 0);
@@ -507,11 +538,11 @@ TEST_F_TIMEOUT(fail_nth, import, 120)
 		close(video);
 		EXPECT_TRUE(files_are_intact(self, variant));
 		close_files(self, variant);
-		EXPECT_TRUE(is_back_to(&before)) TH_LOG("allocation %d", n);
+		ASSERT_TRUE(is_back_to(&before)) TH_LOG("%d", n);
 	}
-	/* The area of the mapping, at least. */
+	/* What the importer knows of the buffer, at least. */
 	EXPECT_GT(n - QUIET_ROUNDS, 0);
-	TH_LOG("%d allocations failed", n - QUIET_ROUNDS);
+	TH_LOG("the last of them was allocation %d", n - QUIET_ROUNDS);
 }
 
 TEST_HARNESS_MAIN

@@ -196,8 +196,8 @@ static int new_queues(void)
 static bool queue_both(int video, const struct picture *from,
 		       const struct picture *to)
 {
-	return vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, from->buf, PICTURE) &&
-	       vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, to->buf, PICTURE);
+	return vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, from->buf, 0, PICTURE) &&
+	       vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, to->buf, 0, PICTURE);
 }
 
 /* Waits until it has. */
@@ -533,6 +533,38 @@ TEST_F(udmabuf_import, mapping_is_inherited)
 	ASSERT_GT(waitpid(-1, &status, 0), 0);
 	EXPECT_EQ(status, 0);
 	EXPECT_TRUE(wait_for_pins(self->pins));
+}
+
+/* What could not be imported is not kept. */
+TEST(shorter_than_asked_for)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	size_t size = (PICTURE + page - 1) / page * page;
+	int dev, video, memfd, buf;
+	long long pins;
+
+	dev = open(UDMABUF_DEV, O_RDWR);
+	if (dev < 0)
+		SKIP(return, "cannot open " UDMABUF_DEV ": %s", strerror(errno));
+	video = new_queues();
+	if (video < 0)
+		SKIP(return, "no device of vim2m (CONFIG_VIDEO_VIM2M)");
+	if (read_vmstat("nr_foll_pin_acquired") < 0)
+		SKIP(return, "no nr_foll_pin_* in /proc/vmstat (root?)");
+
+	pins = read_pins();
+	memfd = memfd_sealed(size, F_SEAL_SHRINK);
+	ASSERT_GE(memfd, 0);
+	buf = udmabuf_create(dev, memfd, 0, size, 0);
+	ASSERT_GE(buf, 0);
+	EXPECT_FALSE(vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, buf, size + 1,
+				 PICTURE));
+	EXPECT_EQ(errno, EFAULT);
+	close(buf);
+	close(memfd);
+	EXPECT_TRUE(wait_for_pins(pins));
+	close(video);
+	close(dev);
 }
 
 TEST_HARNESS_MAIN

@@ -80,13 +80,18 @@ static inline bool vim2m_set_up(int video, __u32 type, __u32 width, __u32 height
 	       vim2m_set_room(video, type, 1);
 }
 
-/* Imports a buffer that holds a picture, or is to hold it. */
-static inline bool vim2m_queue(int video, __u32 type, int buf, __u32 size)
+/*
+ * Imports a buffer that holds @bytes of a picture, or is to hold it. If @length is
+ * 0, all of the buffer.
+ */
+static inline bool vim2m_queue(int video, __u32 type, int buf, __u32 length,
+			       __u32 bytes)
 {
 	struct v4l2_buffer b = {
 		.type = type,
 		.memory = V4L2_MEMORY_DMABUF,
-		.bytesused = size,
+		.length = length,
+		.bytesused = bytes,
 		.m.fd = buf,
 	};
 
