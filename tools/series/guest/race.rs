@@ -9,6 +9,7 @@
 
 mod counts;
 mod sys;
+mod video;
 
 use std::fs;
 use std::panic;
@@ -19,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sys::*;
+use video::Importer;
 
 const PAGES: usize = 64;
 
@@ -46,7 +48,7 @@ struct Adversary {
     stroke: fn(&Arena, u64),
 }
 
-const ADVERSARIES: [Adversary; 14] = [
+const ADVERSARIES: [Adversary; 17] = [
     plain("fork", |_, _| {
         in_child(|| true).expect("fork works");
     }),
@@ -77,10 +79,31 @@ const ADVERSARIES: [Adversary; 14] = [
         collapses: true,
         ..plain("collapse", |arena, _| arena.advise(MADV_COLLAPSE))
     },
+    Adversary {
+        collapses: true,
+        ..plain("split", |arena, _| {
+            let map = arena.file_map().expect("a memfd can be mapped");
+            let _ = map.advise(0, map.len(), MADV_COLLAPSE);
+            let (start, end) = map.addresses();
+            let pages = format!("{},{start:#x},{end:#x}", std::process::id());
+            fs::write("/sys/kernel/debug/split_huge_pages", pages).expect("debugfs has it");
+        })
+    },
     plain("soft_offline", |arena, n| {
         // Each page that it takes is lost to the system.
         if n < 32 {
             arena.advise_page(n as usize % PAGES, MADV_SOFT_OFFLINE);
+        }
+    }),
+    removing("memory_failure", &[EHWPOISON], |arena, n| {
+        // As above, if a buffer keeps the page. The child is killed for what it does.
+        if n < 32 {
+            let page = n as usize % PAGES;
+            let _ = in_child(|| {
+                arena.advise_page(page, MADV_HWPOISON);
+                true
+            });
+            arena.file.punch(page, 1).expect("a bad page can go");
         }
     }),
     failing("module_parameters", &[EINVAL], |_, n| {
@@ -106,6 +129,14 @@ const ADVERSARIES: [Adversary; 14] = [
             .map(|buffer| buffer.map(0, PAGES, PROT_READ, MAP_SHARED));
         if let Some(Ok(map)) = map {
             map.read(n as usize % PAGES, 0);
+        }
+    }),
+    plain("import_and_close", |arena, _| {
+        // The last reference to the buffer may be the importer's.
+        if let Some(buffer) = arena.take_buffer() {
+            let importer = Importer::of(&buffer).expect("vim2m imports a buffer");
+            drop(buffer);
+            drop(importer);
         }
     }),
 ];

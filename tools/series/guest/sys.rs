@@ -19,6 +19,7 @@ pub const EINVAL: i32 = 22;
 pub const ENOTTY: i32 = 25;
 pub const ESPIPE: i32 = 29;
 pub const EBADFD: i32 = 77;
+pub const EHWPOISON: i32 = 133;
 
 pub const F_SEAL_SHRINK: u32 = 0x2;
 pub const F_SEAL_GROW: u32 = 0x4;
@@ -44,6 +45,7 @@ const SEEK_END: c_int = 2;
 
 pub const MADV_PAGEOUT: i32 = 21;
 pub const MADV_COLLAPSE: i32 = 25;
+pub const MADV_HWPOISON: i32 = 100;
 pub const MADV_SOFT_OFFLINE: i32 = 101;
 
 /// What UDMABUF_CREATE takes.
@@ -241,6 +243,11 @@ impl Map {
 
     pub fn len(&self) -> usize {
         self.pages
+    }
+
+    /// The first address, and that behind the last one.
+    pub fn addresses(&self) -> (usize, usize) {
+        (self.addr as usize, self.addr as usize + self.pages * PAGE)
     }
 
     /// The page frame of each page that is mapped. The process is root.

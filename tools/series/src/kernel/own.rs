@@ -11,7 +11,7 @@ use crate::run;
 use crate::toolchain::Toolchain;
 
 /// All files of the folder.
-pub const SOURCES: [(&str, &str); 8] = [
+pub const SOURCES: [(&str, &str); 9] = [
     ("counts.rs", include_str!("../../guest/counts.rs")),
     ("fuzz.rs", include_str!("../../guest/fuzz.rs")),
     ("memory.rs", include_str!("../../guest/memory.rs")),
@@ -20,6 +20,7 @@ pub const SOURCES: [(&str, &str); 8] = [
     ("race.rs", include_str!("../../guest/race.rs")),
     ("round.rs", include_str!("../../guest/round.rs")),
     ("sys.rs", include_str!("../../guest/sys.rs")),
+    ("video.rs", include_str!("../../guest/video.rs")),
 ];
 
 /// Scripts for the guest's shell.
