@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Counts of the kernel that must be what they were when a test is over.
 
+// Each program has its own use for them.
+#![allow(dead_code)]
+
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -25,6 +28,11 @@ pub fn count() -> Counts {
             .expect("proc is mounted")
             .count(),
     }
+}
+
+/// How often this has happened, as /proc/vmstat names it.
+pub fn events(name: &str) -> i64 {
+    value("/proc/vmstat", name)
 }
 
 fn value(file: &str, name: &str) -> i64 {

@@ -43,8 +43,8 @@ struct Adversary {
     /// A page may turn to zeroes, and creating may fail with this.
     removes: bool,
     may_fail: &'static [i32],
-    /// The file is as large as a huge page.
-    collapses: bool,
+    /// The file is as large as a huge page, and this event of the kernel must happen: only between two buffers it can.
+    huge: Option<&'static str>,
     stroke: fn(&Arena, u64),
 }
 
@@ -76,11 +76,15 @@ const ADVERSARIES: [Adversary; 17] = [
         fs::write("/proc/sys/vm/drop_caches", "3").expect("drop_caches is there");
     }),
     Adversary {
-        collapses: true,
-        ..plain("collapse", |arena, _| arena.advise(MADV_COLLAPSE))
+        huge: Some("thp_collapse_alloc "),
+        ..plain("collapse", |arena, n| {
+            arena.advise(MADV_COLLAPSE);
+            // Part of a huge page cannot go without the rest, so that it is split.
+            let _ = arena.file.punch(PAGES + n as usize % PAGES, 1);
+        })
     },
     Adversary {
-        collapses: true,
+        huge: Some("thp_split_page "),
         ..plain("split", |arena, _| {
             let map = arena.file_map().expect("a memfd can be mapped");
             let _ = map.advise(0, map.len(), MADV_COLLAPSE);
@@ -146,7 +150,7 @@ const fn plain(name: &'static str, stroke: fn(&Arena, u64)) -> Adversary {
         name,
         removes: false,
         may_fail: &[],
-        collapses: false,
+        huge: None,
         stroke,
     }
 }
@@ -179,7 +183,10 @@ fn tag(page: usize) -> u64 {
 
 impl Arena {
     fn new(adversary: &Adversary) -> Self {
-        let pages = if adversary.collapses { 512 } else { PAGES };
+        let pages = match adversary.huge {
+            Some(_) => HUGE_PAGES,
+            None => PAGES,
+        };
         let file = Fd::memfd(false).expect("memfd_create works");
         file.truncate(pages).expect("ftruncate works");
         file.add_seals(F_SEAL_SHRINK).expect("seals can be added");
@@ -200,7 +207,7 @@ impl Arena {
 
     fn file_map(&self) -> Result<Map> {
         let pages = self.file.size()? / PAGE;
-        self.file.map(0, pages, PROT_READ | PROT_WRITE, MAP_SHARED)
+        self.file.map_aligned(pages, PROT_READ | PROT_WRITE)
     }
 
     fn advise(&self, advice: i32) {
@@ -251,12 +258,18 @@ fn round(arena: &Arena, adversary: &Adversary) -> bool {
         assert_eq!(map.read(page, 511), 0, "the end of page {page}");
     }
     drop(arena.take_buffer());
+    drop(map);
+    if adversary.huge.is_some() {
+        thread::sleep(Duration::from_micros(200));
+    }
     true
 }
 
 /// Whether the creator met the adversary, and nothing was wrong.
 fn run(adversary: &Adversary, rounds: u64) -> bool {
     let arena = Arena::new(adversary);
+    let events = || adversary.huge.map(counts::events);
+    let before = events();
     let mut created = 0;
     let well = thread::scope(|scope| {
         scope.spawn(|| {
@@ -277,12 +290,13 @@ fn run(adversary: &Adversary, rounds: u64) -> bool {
         arena.over.store(true, Relaxed);
         ended.is_ok()
     });
-    println!(
-        "# {}: {created} buffers, {} strokes",
-        adversary.name,
-        arena.strokes.load(Relaxed)
-    );
-    well && created > 0
+    let strokes = arena.strokes.load(Relaxed);
+    println!("# {}: {created} buffers, {strokes} strokes", adversary.name);
+    let met = before.zip(events()).is_none_or(|(before, after)| {
+        println!("# {} huge pages", after - before);
+        after > before
+    });
+    well && created > 0 && met
 }
 
 /// A buffer is made while the file is sealed against it: one of the two may go well.

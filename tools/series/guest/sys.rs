@@ -11,6 +11,8 @@ use std::os::unix::fs::FileExt;
 use std::ptr;
 
 pub const PAGE: usize = 4096;
+/// The pages of a huge page.
+pub const HUGE_PAGES: usize = 512;
 
 pub const EPERM: i32 = 1;
 pub const EFAULT: i32 = 14;
@@ -199,14 +201,48 @@ impl Fd {
     pub fn map(&self, page: usize, pages: usize, prot: i32, flags: i32) -> Result<Map> {
         let offset = (page * PAGE) as i64;
         // SAFETY: The kernel chooses an address that is not in use.
-        let addr =
-            unsafe { libc::mmap(ptr::null_mut(), pages * PAGE, prot, flags, self.0, offset) };
-        value(addr as c_long)?;
-        Ok(Map {
-            addr: addr.cast(),
-            pages,
-        })
+        unsafe { map_at(ptr::null_mut(), pages, prot, flags, self.0, offset) }
     }
+
+    /// Maps the first pages at an address where huge pages can be.
+    pub fn map_aligned(&self, pages: usize, prot: i32) -> Result<Map> {
+        const MAP_FIXED: c_int = 0x10;
+        const MAP_ANONYMOUS: c_int = 0x20;
+        let free = MAP_PRIVATE | MAP_ANONYMOUS;
+        // SAFETY: The kernel chooses an address that is not in use.
+        let mut room = unsafe { map_at(ptr::null_mut(), pages + HUGE_PAGES, 0, free, -1, 0) }?;
+        let skip = room.addr.align_offset(HUGE_PAGES * PAGE) / PAGE;
+        if skip > 0 {
+            room.cut(skip)?;
+        }
+        let flags = MAP_SHARED | MAP_FIXED;
+        // SAFETY: What it takes the place of is in the room, which nobody uses.
+        let map = unsafe { map_at(room.addr.cast(), pages, prot, flags, self.0, 0) }?;
+        // SAFETY: It is inside of the room.
+        room.addr = unsafe { room.addr.add(pages * PAGE) };
+        room.pages -= pages;
+        Ok(map)
+    }
+}
+
+/// # Safety
+///
+/// With MAP_FIXED, nobody uses what is mapped there.
+unsafe fn map_at(
+    at: *mut c_void,
+    pages: usize,
+    prot: i32,
+    flags: i32,
+    fd: c_int,
+    offset: i64,
+) -> Result<Map> {
+    // SAFETY: The caller's, or the kernel chooses an address that is not in use.
+    let addr = unsafe { libc::mmap(at, pages * PAGE, prot, flags, fd, offset) };
+    value(addr as c_long)?;
+    Ok(Map {
+        addr: addr.cast(),
+        pages,
+    })
 }
 
 impl Drop for Fd {
