@@ -16,12 +16,13 @@ pub struct Pair {
     pub last: Record,
 }
 
-/// Least, middle and most of the ratios of an operation.
+/// Least, middle and most of the ratios of an operation, and how many there are.
 #[derive(Debug, PartialEq)]
 struct Spread {
     least: f64,
     middle: f64,
     most: f64,
+    ratios: usize,
 }
 
 fn spread(mut ratios: Vec<f64>) -> Option<Spread> {
@@ -30,6 +31,7 @@ fn spread(mut ratios: Vec<f64>) -> Option<Spread> {
         least: *ratios.first()?,
         middle: ratios[ratios.len() / 2],
         most: *ratios.last()?,
+        ratios: ratios.len(),
     })
 }
 
@@ -42,7 +44,10 @@ pub fn render(pairs: &[Pair], names: (&str, &str), buffers: &[&str]) -> String {
         pairs.len()
     );
     for buffer in buffers {
-        text += &format!("{buffer:22} {:>7} {:>7} {:>7}\n", "least", "median", "most");
+        text += &format!(
+            "{buffer:22} {:>7} {:>7} {:>7} {:>7}\n",
+            "least", "median", "most", "pairs"
+        );
         for op in OPERATIONS
             .iter()
             .filter(|op| !["runs", "metadata"].contains(&op.name) && op.unit != Unit::Piece)
@@ -52,13 +57,14 @@ pub fn render(pairs: &[Pair], names: (&str, &str), buffers: &[&str]) -> String {
                 .filter_map(|pair| {
                     let first = figure(&pair.first, "wall", buffer, op)?.cost;
                     let last = figure(&pair.last, "wall", buffer, op)?.cost;
-                    (first > 0.0).then_some(last / first)
+                    // A difference between two sizes that is lost in noise is no cost.
+                    (first > 0.0 && last > 0.0).then_some(last / first)
                 })
                 .collect();
             if let Some(found) = spread(ratios) {
                 text += &format!(
-                    "  {:20} {:>7.2} {:>7.2} {:>7.2}\n",
-                    op.name, found.least, found.middle, found.most
+                    "  {:20} {:>7.2} {:>7.2} {:>7.2} {:>7}\n",
+                    op.name, found.least, found.middle, found.most, found.ratios
                 );
             }
         }
@@ -91,7 +97,17 @@ mod tests {
         let text = render(&pairs, ("base+c", "tip+rust"), &["thp"]);
         assert!(text.starts_with("time of tip+rust as a part of that of base+c, 3 pairs"));
         assert!(
-            text.contains("first_touch             0.25    0.50    0.90"),
+            text.contains("first_touch             0.25    0.50    0.90       3"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_lost_in_noise_is_left_out() {
+        let pairs = [pair(100, 50), pair(100, -3), pair(-5, 40)];
+        let text = render(&pairs, ("base+c", "tip+rust"), &["thp"]);
+        assert!(
+            text.contains("first_touch             0.50    0.50    0.50       1"),
             "{text}"
         );
     }
