@@ -19,8 +19,8 @@ use crate::report::{BOOT, Entry};
 use crate::stack;
 use crate::toolchain::Toolchain;
 
-/// A guest that says nothing for longer hangs: every test of it is killed earlier.
-const TESTS_QUIET: Duration = Duration::from_secs(600);
+/// A guest that says nothing for longer hangs, if its tests are killed earlier.
+const TESTS_QUIET: u64 = 600;
 
 /// The verdicts of one boot.
 #[derive(Debug)]
@@ -315,6 +315,12 @@ pub enum Kept {
     Ignored,
 }
 
+/// How many seconds a guest with these tests may say nothing.
+fn quiet(tests: &[GuestTest]) -> u64 {
+    let longest = tests.iter().map(|test| u64::from(test.timeout)).max();
+    TESTS_QUIET.max(longest.unwrap_or(0) + 100)
+}
+
 /// Boots a kernel with these tests, which are built from `programs`.
 #[allow(clippy::too_many_arguments)]
 pub fn tests(
@@ -343,7 +349,7 @@ pub fn tests(
         memory: &args.memory,
         accel,
         icount: args.icount,
-        timeout: args.timeout.map_or(TESTS_QUIET, Duration::from_secs),
+        timeout: Duration::from_secs(args.timeout.unwrap_or_else(|| quiet(tests))),
         logs: &logs,
         interactive: false,
         plugin: None,

@@ -57,6 +57,9 @@ pub struct Lane {
     /// Tests that do not run in it, and why not; they count as skipped.
     #[serde(default)]
     pub leave_out: BTreeMap<String, String>,
+    /// A test may take this many times as long in it.
+    #[serde(default = "as_long")]
+    pub slower: u32,
     /// How many cases of a test may be skipped in it, where that differs.
     #[serde(default)]
     pub skips: BTreeMap<String, usize>,
@@ -74,6 +77,10 @@ pub enum Compiler {
     #[default]
     Clang,
     Gcc,
+}
+
+fn as_long() -> u32 {
+    1
 }
 
 /// The lane that is meant where none is named.
@@ -206,6 +213,9 @@ impl Lane {
                 "leave_out, skips, cases and guests are for lanes with boots = true".to_owned(),
             );
         }
+        if !(1..=10).contains(&self.slower) {
+            return Err(format!("slower = {} is not from 1 to 10", self.slower));
+        }
         if self.objects_only && !self.checks.is_empty() {
             return Err("objects_only leaves no room for checks".to_owned());
         }
@@ -277,6 +287,7 @@ impl Lane {
             append: String::new(),
             base: None,
             leave_out: BTreeMap::new(),
+            slower: as_long(),
             skips: BTreeMap::new(),
             cases: BTreeMap::new(),
             guests: Vec::new(),

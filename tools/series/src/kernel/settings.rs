@@ -267,6 +267,7 @@ impl Settings {
             if let Some(cases) = lane.cases.get(&test.name) {
                 test.cases = *cases;
             }
+            test.timeout *= lane.slower;
             test.base_may_pass = lane.name != PRIMARY;
         }
         for layout in &mut here.guests {
@@ -473,6 +474,7 @@ mod tests {
         lane.leave_out = [("iommufd".to_owned(), "takes too long".to_owned())].into();
         lane.skips = [("udmabuf".to_owned(), 2)].into();
         lane.cases = [("udmabuf".to_owned(), 5)].into();
+        lane.slower = 3;
         let mut settings = of(vec![
             GuestTest::plain("iommufd", 1),
             GuestTest::plain("udmabuf", 3),
@@ -486,6 +488,7 @@ mod tests {
             with_base: false,
         }];
         let here = settings.in_lane(&lane);
+        assert!(here.usual().iter().all(|test| test.timeout == 900));
         let tests = here.usual();
         assert_eq!(tests.len(), 1);
         assert_eq!((tests[0].name.as_str(), tests[0].skips), ("udmabuf", 2));
