@@ -265,6 +265,24 @@ fn round(arena: &Arena, adversary: &Adversary) -> bool {
     true
 }
 
+/// Waits until a thread has ended. If it does not, says where in the kernel it is, and ends it all.
+fn wait_for(thread: &thread::ScopedJoinHandle<'_, ()>, name: &str) {
+    let start = Instant::now();
+    while !thread.is_finished() {
+        if start.elapsed() > 3 * PATIENCE {
+            println!("# {name}: does not end");
+            for task in fs::read_dir("/proc/self/task").expect("proc is mounted") {
+                let stack = task.and_then(|task| fs::read_to_string(task.path().join("stack")));
+                for line in stack.iter().flat_map(|text| text.lines()) {
+                    println!("# {line}");
+                }
+            }
+            std::process::exit(1);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Whether the creator met the adversary, and nothing was wrong.
 fn run(adversary: &Adversary, rounds: u64) -> bool {
     let arena = Arena::new(adversary);
@@ -272,7 +290,7 @@ fn run(adversary: &Adversary, rounds: u64) -> bool {
     let before = events();
     let mut created = 0;
     let well = thread::scope(|scope| {
-        scope.spawn(|| {
+        let other = scope.spawn(|| {
             while !arena.over.load(Relaxed) {
                 (adversary.stroke)(&arena, arena.strokes.fetch_add(1, Relaxed));
             }
@@ -288,6 +306,7 @@ fn run(adversary: &Adversary, rounds: u64) -> bool {
             }
         }));
         arena.over.store(true, Relaxed);
+        wait_for(&other, adversary.name);
         ended.is_ok()
     });
     let strokes = arena.strokes.load(Relaxed);
