@@ -6,8 +6,6 @@ use std::fmt;
 use crate::model::{Buffer, File, Memory, PageId, View, WRITTEN};
 use crate::sys::{self, *};
 
-/// 2 MiB in pages.
-const HUGE: usize = 512;
 const MOST_FILES: usize = 6;
 const MOST_BUFFERS: usize = 8;
 const MOST_VIEWS: usize = 8;
@@ -176,7 +174,7 @@ impl Round {
             return self.close_file();
         }
         let huge = self.random.once_in(4);
-        let unit = if huge { HUGE } else { 1 };
+        let unit = if huge { HUGE_PAGES } else { 1 };
         let pages = unit * (1 + self.random.below(if huge { 2 } else { 48 }));
         let fd = self
             .judge("memfd_create", Fd::memfd(huge), &[])

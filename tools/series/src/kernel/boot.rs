@@ -19,7 +19,7 @@ use crate::report::{BOOT, Entry};
 use crate::stack;
 use crate::toolchain::Toolchain;
 
-/// A guest that says nothing for longer hangs, if its tests are killed earlier.
+/// How many seconds a guest may say nothing, unless one of its tests may take as long.
 const TESTS_QUIET: u64 = 600;
 
 /// The verdicts of one boot.
@@ -315,7 +315,7 @@ pub enum Kept {
     Ignored,
 }
 
-/// How many seconds a guest with these tests may say nothing.
+/// How many seconds a guest with these tests may say nothing: each of them is killed earlier.
 fn quiet(tests: &[GuestTest]) -> u64 {
     let longest = tests.iter().map(|test| u64::from(test.timeout)).max();
     TESTS_QUIET.max(longest.unwrap_or(0) + 100)

@@ -129,7 +129,7 @@ fn default_timeout() -> u32 {
     300
 }
 
-/// A guest that says nothing for longer is given up: see `TESTS_QUIET`.
+/// So that a test that hangs does not hold up all others for long. A slow lane allows a multiple of it.
 const LONGEST_TIMEOUT: u32 = 500;
 
 impl GuestTest {
