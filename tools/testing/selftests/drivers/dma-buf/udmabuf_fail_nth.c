@@ -51,8 +51,7 @@ static int count_fds(void)
 static struct counts count(void)
 {
 	return (struct counts){
-		.pins = read_vmstat("nr_foll_pin_acquired") -
-			read_vmstat("nr_foll_pin_released"),
+		.pins = read_pins(),
 		.hugetlb_free = read_counter("/proc/meminfo", "HugePages_Free:"),
 		.hugetlb_reserved = read_counter("/proc/meminfo", "HugePages_Rsvd:"),
 		.fds = count_fds(),
