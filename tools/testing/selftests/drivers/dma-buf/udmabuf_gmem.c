@@ -41,24 +41,6 @@ static int punch_hole(int fd, off_t offset, off_t len)
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
 }
 
-static long long pins(void)
-{
-	long long acquired = read_vmstat("nr_foll_pin_acquired");
-	long long released = read_vmstat("nr_foll_pin_released");
-
-	return acquired < 0 || released < 0 ? -1 : acquired - released;
-}
-
-/* Other users of pins may be at work, and files are closed a little later. */
-static bool pins_become(long long want)
-{
-	int i;
-
-	for (i = 0; i < 50 && pins() != want; i++)
-		usleep(100000);
-	return i < 50;
-}
-
 FIXTURE_SETUP(udmabuf_gmem)
 {
 	const char *missing;
@@ -383,14 +365,14 @@ static bool poison(int fd, size_t index, size_t page)
 /* A page with a memory error is not to be had. */
 TEST_F(udmabuf_gmem, poisoned_page)
 {
-	long long before = pins();
+	long long before = read_pins();
 
 	if (!poison(self->gmem, 1, self->page))
 		SKIP(return, "cannot poison a page (CONFIG_MEMORY_FAILURE, root)");
 
 	EXPECT_CREATE_ERR(EHWPOISON, self->gmem, 0, self->size);
 	EXPECT_CREATE_ERR(EHWPOISON, self->gmem, self->page, self->page);
-	EXPECT_TRUE(pins_become(before));
+	EXPECT_TRUE(wait_for_pins(before));
 
 	self->buf = udmabuf_create(self->dev, self->gmem, 2 * self->page, self->page, 0);
 	EXPECT_GE(self->buf, 0);
@@ -403,9 +385,9 @@ TEST_F(udmabuf_gmem, pins_are_balanced)
 	long long before, acquired;
 	int i, private, memfd;
 
-	before = pins();
+	before = read_pins();
 	acquired = read_vmstat("nr_foll_pin_acquired");
-	if (before < 0)
+	if (acquired < 0)
 		SKIP(return, "no nr_foll_pin_* in /proc/vmstat");
 
 	private = gmem_create(self->vm, self->size, 0);
@@ -435,8 +417,8 @@ TEST_F(udmabuf_gmem, pins_are_balanced)
 	ASSERT_EQ(punch_hole(self->gmem, 0, self->size), 0);
 	close(self->buf);
 	self->buf = -1;
-	EXPECT_TRUE(pins_become(before))
-		TH_LOG("%lld pins before, %lld now", before, pins());
+	EXPECT_TRUE(wait_for_pins(before))
+		TH_LOG("%lld pins before, %lld now", before, read_pins());
 	close(private);
 	close(memfd);
 }

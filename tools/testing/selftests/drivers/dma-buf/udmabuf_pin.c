@@ -16,6 +16,9 @@
 /* Takes a guest without hardware support about a second to allocate. */
 #define HOLE_SIZE	(256UL * 1024 * 1024)
 
+#define FAILSLAB	"/sys/kernel/debug/failslab/"
+#define MEMINFO		"/proc/meminfo"
+
 FIXTURE(udmabuf_pin)
 {
 	size_t page;
@@ -123,6 +126,65 @@ TEST_F(udmabuf_pin, poisoned_page)
 
 	/* The pages in front of it are good. */
 	self->buf = udmabuf_create(self->dev, self->memfd, 0, 2 * self->page, 0);
+	EXPECT_GE(self->buf, 0);
+}
+
+/*
+ * Whether memory for the index of files, and for nothing else, is refused to
+ * this process. Returns false if the kernel cannot do that.
+ */
+static bool refuse_index(bool on)
+{
+	const char * const set[][2] = {
+		{ "/sys/kernel/slab/radix_tree_node/failslab", on ? "1" : "0" },
+		{ "/proc/self/make-it-fail", on ? "1" : "0" },
+		{ FAILSLAB "cache-filter", on ? "Y" : "N" },
+		{ FAILSLAB "ignore-gfp-wait", on ? "N" : "Y" },
+		{ FAILSLAB "task-filter", on ? "Y" : "N" },
+		{ FAILSLAB "verbose", "0" },
+		{ FAILSLAB "times", "-1" },
+		{ FAILSLAB "probability", on ? "100" : "0" },
+	};
+	bool ok = true;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(set); i++)
+		ok &= write_str(set[i][0], set[i][1]);
+	return ok;
+}
+
+/*
+ * A huge page that fills a hole was one of those reserved. If it cannot be added
+ * to the file, it goes back, and so does the reservation.
+ */
+TEST_F(udmabuf_pin, huge_page_not_added)
+{
+	size_t huge = read_counter(MEMINFO, "Hugepagesize:") * 1024;
+	long long reserved = read_counter(MEMINFO, "HugePages_Rsvd:");
+	int err;
+
+	if (read_counter(MEMINFO, "HugePages_Free:") - reserved < 1)
+		SKIP(return, "needs a free huge page");
+	self->memfd = memfd_create("udmabuf-test", MFD_ALLOW_SEALING | MFD_HUGETLB);
+	ASSERT_GE(self->memfd, 0);
+	ASSERT_EQ(ftruncate(self->memfd, 2 * huge), 0);
+	ASSERT_EQ(fcntl(self->memfd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+
+	if (!refuse_index(true)) {
+		refuse_index(false);
+		SKIP(return, "cannot make allocations fail (CONFIG_FAILSLAB, root)");
+	}
+	/* One page alone, at the start of a file, needs no index. */
+	self->buf = udmabuf_create(self->dev, self->memfd, huge, huge, 0);
+	err = errno;
+	refuse_index(false);
+
+	EXPECT_EQ(self->buf, -1);
+	EXPECT_EQ(err, ENOMEM);
+	EXPECT_EQ(allocated(self->memfd), 0);
+	EXPECT_EQ(read_counter(MEMINFO, "HugePages_Rsvd:"), reserved);
+
+	self->buf = udmabuf_create(self->dev, self->memfd, huge, huge, 0);
 	EXPECT_GE(self->buf, 0);
 }
 
