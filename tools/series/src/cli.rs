@@ -179,11 +179,11 @@ pub struct BootArgs {
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Build and boot every patch with each driver, and the tip in every lane
+    /// Build and boot every patch with each driver; in every lane, build it and boot the tip
     #[arg(long, conflicts_with = "quick")]
     pub full: bool,
-    /// Test the tip in this lane of series.toml only; may be given more than once
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["full", "quick", "patch"])]
+    /// Test the tip in this lane of series.toml only, with --full every patch; may be given more than once
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["quick", "patch"])]
     pub lane: Vec<String>,
     /// The checks and the tip only
     #[arg(long)]

@@ -7,7 +7,7 @@ use super::build::{self, Kernel, Source};
 use super::ktap::{self, Case, Verdict};
 use super::lane::Lane;
 use super::qemu::{self, End, Guest, Ran};
-use super::settings::Layout;
+use super::settings::{Layout, on_base};
 use super::splat::{self, Splat};
 use super::{GuestTest, Settings, accel, driver, guest, kept, selected, steps, table};
 use crate::cli::BootArgs;
@@ -242,7 +242,7 @@ fn chosen(settings: &Settings, args: &BootArgs, layout: Option<&Layout>) -> Resu
     if args.test.is_empty() {
         return Ok(match in_layout {
             Some(tests) => tests,
-            None if args.image.base => settings.on_base(),
+            None if args.image.base => on_base(settings.absolute()),
             None => settings.absolute(),
         });
     }

@@ -86,6 +86,9 @@ pub struct GuestTest {
     /// What the kernel may complain about while it runs.
     #[serde(default)]
     pub complaints: Vec<Complaint>,
+    /// What the base may complain about besides, and the tip may not.
+    #[serde(default)]
+    pub complaints_on_base: Vec<Complaint>,
     /// Seconds until it is killed; the other tests run then.
     #[serde(default = "default_timeout")]
     pub timeout: u32,
@@ -193,7 +196,7 @@ impl GuestTest {
         if self.same_as_base && self.skips > 0 {
             return Err("skips is for tests without same_as_base".to_owned());
         }
-        for complaint in &self.complaints {
+        for complaint in self.complaints.iter().chain(&self.complaints_on_base) {
             complaint.validate()?;
         }
         if !(1..=LONGEST_TIMEOUT).contains(&self.timeout) {
@@ -224,6 +227,7 @@ impl GuestTest {
             runs: Vec::new(),
             steps: None,
             complaints: Vec::new(),
+            complaints_on_base: Vec::new(),
             timeout: default_timeout(),
         }
     }
@@ -317,13 +321,15 @@ impl Settings {
         tests.retain(|test| !test.same_as_base);
         tests
     }
+}
 
-    /// Those of them that can be asked of the base.
-    pub fn on_base(&self) -> Vec<GuestTest> {
-        let mut tests = self.absolute();
-        tests.retain(|test| !test.not_on_base);
-        tests
+/// Those of these tests that the base is asked about, with what it may complain about.
+pub fn on_base(mut tests: Vec<GuestTest>) -> Vec<GuestTest> {
+    tests.retain(|test| !test.not_on_base);
+    for test in &mut tests {
+        test.complaints.append(&mut test.complaints_on_base);
     }
+    tests
 }
 
 #[cfg(test)]
@@ -364,6 +370,19 @@ mod tests {
             }];
             assert!(test.validate().unwrap_err().starts_with("complaints: "));
         }
+    }
+
+    #[test]
+    fn what_the_base_complains_about_is_excused_there_only() {
+        let mut test = GuestTest::plain("a", 1);
+        test.complaints_on_base = vec![Complaint {
+            line: "WARNING: mm/gup.c".to_owned(),
+            reason: "the stack mends it".to_owned(),
+            until: "2026-11-15".to_owned(),
+        }];
+        let settings = of(vec![test]);
+        assert!(settings.usual()[0].complaints.is_empty());
+        assert_eq!(on_base(settings.usual())[0].complaints.len(), 1);
     }
 
     #[test]
@@ -520,7 +539,10 @@ mod tests {
         let mut new = GuestTest::plain("pin_fd", 3);
         new.not_on_base = true;
         let settings = of(vec![GuestTest::plain("udmabuf", 1), new]);
-        let names: Vec<String> = settings.on_base().into_iter().map(|t| t.name).collect();
+        let names: Vec<String> = on_base(settings.absolute())
+            .into_iter()
+            .map(|t| t.name)
+            .collect();
         assert_eq!(names, ["udmabuf"]);
     }
 

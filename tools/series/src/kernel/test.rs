@@ -15,7 +15,7 @@ use super::ktap::{Case, Verdict};
 use super::lane::Lane;
 use super::qemu::End;
 use super::same;
-use super::settings::Layout;
+use super::settings::{Layout, on_base};
 use super::tally::Tally;
 use super::{GuestTest, table, tip, warnings};
 use crate::bench;
@@ -36,6 +36,8 @@ pub(super) struct Session<'a> {
     pub(super) stack: Stack,
     pub(super) tally: Tally,
     deadline: Option<Instant>,
+    /// Every patch in full, in every lane too.
+    pub(super) full: bool,
     use_kept: boot::Kept,
     /// Runs that were kept from earlier.
     not_booted: usize,
@@ -68,6 +70,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         toolchain,
         stack,
         tally,
+        full: args.full,
         deadline: args.budget.map(|budget: Duration| start + budget),
         use_kept: if args.again {
             boot::Kept::Ignored
@@ -87,7 +90,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
 
     if !args.full && args.lane.is_empty() {
         outln!(
-            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and the tip in every lane, and the long fuzzing and races"
+            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and what a patch touches in every lane; and the tip in every lane, the long fuzzing and races"
         );
     }
     if session.not_booted > 0 {
@@ -172,7 +175,7 @@ impl Session<'_> {
             return self.patch(n, &[Driver::Rust, Driver::C], true);
         }
         if !args.quick {
-            self.walk(args.full)?;
+            self.walk()?;
         }
         self.side_by_side(args.quick)?;
         self.layouts(args)?;
@@ -210,15 +213,15 @@ impl Session<'_> {
 
     /// At every patch what the stack touches is built, at the end of every part the whole kernel, which is booted too.
     /// Under --full that is done at every patch, with either driver.
-    fn walk(&mut self, full: bool) -> Result<()> {
-        let drivers: &[Driver] = if full {
+    fn walk(&mut self) -> Result<()> {
+        let drivers: &[Driver] = if self.full {
             &[Driver::C, Driver::Rust]
         } else {
             &[Driver::Rust]
         };
         let ends = part_ends(&self.stack);
         for n in 1..=self.stack.commits.len() {
-            self.patch(n, drivers, full || ends.contains(&n))?;
+            self.patch(n, drivers, self.full || ends.contains(&n))?;
         }
         Ok(())
     }
@@ -240,7 +243,7 @@ impl Session<'_> {
                 let built =
                     build::objects(self.ctx, &self.toolchain, &source, driver, self.primary)
                         .and_then(|warnings| self.no_new(&source, &warnings));
-                let entry = Entry::of(&built, &name, BUILD, "what it touches");
+                let entry = Entry::of(&built, &name, BUILD, tip::OBJECTS);
                 self.tally.add(entry.taking(start.elapsed()));
                 continue;
             }
@@ -266,7 +269,7 @@ impl Session<'_> {
     }
 
     /// Whether patch `n` changes a file that a kernel with this driver is built from.
-    fn is_built(&self, n: usize, driver: Driver) -> Result<bool> {
+    pub(super) fn is_built(&self, n: usize, driver: Driver) -> Result<bool> {
         let commit = &self.stack.commits[n - 1].id;
         let files = self.stack.base.git().run(&[
             "diff-tree",
@@ -444,10 +447,11 @@ impl Session<'_> {
                 let entry = Entry::pass(&name, BUILD, "whole kernel");
                 self.tally.add(entry.taking(start.elapsed()));
             }
-            let mut tests = tests.clone();
-            if source.commit == base.commit {
-                tests.retain(|test| !test.not_on_base);
-            }
+            let tests = if source.commit == base.commit {
+                on_base(tests.clone())
+            } else {
+                tests.clone()
+            };
             let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &boot_args()) else {
                 continue;
             };

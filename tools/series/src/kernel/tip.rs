@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::lane::Lane;
-use super::settings::Layout;
+use super::settings::{Layout, on_base};
 use super::test::{Session, boot_args};
 use super::{GuestTest, Settings, table, warnings};
 use crate::cli::Driver;
@@ -80,14 +80,13 @@ impl Session<'_> {
                 (Err(e), _) => Entry::broken(e, &name, BUILD, what),
                 // That the base was not built was said and counted.
                 (Ok(_), Some(None)) => Entry::pass(&name, BUILD, what),
-                (Ok(_), None) if lane.base.is_some() => Entry::pass(&name, BUILD, what),
                 (Ok(built), base) => {
-                    let known = match base {
-                        Some(Some(base)) => Ok(base.warnings.clone()),
-                        _ => self.known(lane, &toolchain, &built.warnings),
+                    let judged = match base {
+                        Some(Some(base)) => {
+                            warnings::none_new(&name, &base.warnings, &built.warnings)
+                        }
+                        _ => self.no_new_in(lane, &toolchain, &name, &built.warnings),
                     };
-                    let judged =
-                        known.and_then(|known| warnings::none_new(&name, &known, &built.warnings));
                     Entry::of(&judged, &name, BUILD, what)
                 }
             };
@@ -98,7 +97,44 @@ impl Session<'_> {
             let base = base.flatten().and_then(|base| base.kernel);
             self.boot_lane(lane, &toolchain, base, tips)?;
         }
+        if self.full {
+            self.walk_in(lane, &toolchain)?;
+        }
         Ok(())
+    }
+
+    /// What the stack touches, built in this lane at every patch that changes it.
+    fn walk_in(&mut self, lane: &Lane, toolchain: &Toolchain) -> Result<()> {
+        for n in 1..=self.stack.commits.len() {
+            let source = Source::patch(&self.stack, n);
+            for &driver in &lane.drivers {
+                let name = patch_name(lane, n, driver);
+                if !self.is_built(n, driver)? || !self.in_time(&name, BUILD) {
+                    continue;
+                }
+                let start = Instant::now();
+                let judged = build::objects(self.ctx, toolchain, &source, driver, lane)
+                    .and_then(|found| self.no_new_in(lane, toolchain, &name, &found));
+                let entry = Entry::of(&judged, &name, BUILD, OBJECTS);
+                self.tally.add(entry.taking(start.elapsed()));
+            }
+        }
+        Ok(())
+    }
+
+    /// No tool complains about what it does not complain about at the base, as far as the lane has one of its own.
+    fn no_new_in(
+        &self,
+        lane: &Lane,
+        toolchain: &Toolchain,
+        name: &str,
+        found: &BTreeSet<String>,
+    ) -> Result<()> {
+        if lane.base.is_some() {
+            return Ok(());
+        }
+        let known = self.known(lane, toolchain, found)?;
+        warnings::none_new(name, &known, found)
     }
 
     /// What builds and boots in this lane; the report knows it from here on.
@@ -255,8 +291,7 @@ impl Session<'_> {
         if !self.in_time(&name, BOOT) {
             return Ok(());
         }
-        let mut tests = self.ctx.config.kernel.in_lane(lane).usual();
-        tests.retain(|test| !test.not_on_base);
+        let tests = on_base(self.ctx.config.kernel.in_lane(lane).usual());
         let args = boot::in_lane(&boot_args(), lane);
         let programs = Source::tip(&self.stack);
         if let Some(run) = self.boot(toolchain, kernel, &name, &programs, &tests, &args) {
@@ -273,6 +308,10 @@ fn tip_name(lane: &Lane, driver: Driver) -> String {
     format!("{} tip+{}", lane.name, build::driver_name(driver))
 }
 
+fn patch_name(lane: &Lane, n: usize, driver: Driver) -> String {
+    format!("{} patch {n}+{}", lane.name, build::driver_name(driver))
+}
+
 /// The base has the C driver only, with or without Rust.
 fn base_name(lane: &Lane) -> String {
     format!("{} base+{}", lane.name, build::driver_name(Driver::C))
@@ -287,9 +326,12 @@ fn left_out(kernel: &str, settings: &Settings, lane: &Lane) -> Vec<Entry> {
     settings.usual().into_iter().filter_map(entry).collect()
 }
 
+/// What is built where no whole kernel is.
+pub(super) const OBJECTS: &str = "what it touches";
+
 fn what_is_built(lane: &Lane) -> &'static str {
     if lane.objects_only {
-        "what it touches"
+        OBJECTS
     } else {
         "whole kernel"
     }

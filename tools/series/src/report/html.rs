@@ -200,7 +200,7 @@ const NOTE: &str = "<p class=\"dim\">· stands where a run of this kind asks for
 
 /// A row for each patch, and for each configuration what was built, booted and run.
 fn patches(report: &Report) -> String {
-    let of_patches: Vec<(usize, &str, &Entry)> = report
+    let of_patches: Vec<(usize, String, &Entry)> = report
         .entries
         .iter()
         .filter_map(|entry| entry.patch().map(|(n, config)| (n, config, entry)))
@@ -209,11 +209,11 @@ fn patches(report: &Report) -> String {
         return String::new();
     }
     let mut columns: Vec<(&str, &str)> = Vec::new();
-    for config in in_order(of_patches.iter().map(|(_, config, _)| *config)) {
+    for config in in_order(of_patches.iter().map(|(_, config, _)| config.as_str())) {
         for name in CHECKS {
             if of_patches
                 .iter()
-                .any(|(_, c, e)| *c == config && check(e) == name)
+                .any(|(_, c, e)| c == config && check(e) == name)
             {
                 columns.push((config, name));
             }
@@ -236,7 +236,7 @@ fn patches(report: &Report) -> String {
         let cells = columns.iter().map(|(config, name)| {
             let found: Vec<&Entry> = of_patches
                 .iter()
-                .filter(|(n, c, e)| *n == i + 1 && c == config && check(e) == *name)
+                .filter(|(n, c, e)| *n == i + 1 && c == *config && check(e) == *name)
                 .map(|(_, _, e)| *e)
                 .collect();
             cell(&found)

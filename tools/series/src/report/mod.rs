@@ -136,11 +136,12 @@ impl Entry {
         join(&[&self.kernel, &self.test, &self.case])
     }
 
-    /// The number of the patch whose kernel this is of, and what stands behind that: "patch 3+rust" is (3, "rust").
-    pub fn patch(&self) -> Option<(usize, &str)> {
-        let rest = self.kernel.strip_prefix("patch ")?;
-        let (number, rest) = rest.split_once('+').unwrap_or((rest, ""));
-        Some((number.parse().ok()?, rest))
+    /// The number of the patch whose kernel this is of, and what it was built as: "patch 3+rust" is (3, "rust"), and in
+    /// a lane, "gcc patch 3+c" is (3, "gcc c").
+    pub fn patch(&self) -> Option<(usize, String)> {
+        let (lane, rest) = self.kernel.split_once("patch ")?;
+        let (number, driver) = rest.split_once('+').unwrap_or((rest, ""));
+        Some((number.parse().ok()?, format!("{lane}{driver}")))
     }
 }
 
@@ -381,12 +382,9 @@ mod tests {
 
     #[test]
     fn the_patch_of_a_kernel() {
-        let patch = |kernel: &str| {
-            Entry::pass(kernel, "", "")
-                .patch()
-                .map(|(n, rest)| (n, rest.to_owned()))
-        };
+        let patch = |kernel: &str| Entry::pass(kernel, "", "").patch();
         assert_eq!(patch("patch 12+rust"), Some((12, "rust".to_owned())));
+        assert_eq!(patch("gcc patch 3+c"), Some((3, "gcc c".to_owned())));
         assert_eq!(patch("tip+rust"), None);
     }
 }
