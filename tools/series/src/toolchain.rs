@@ -96,7 +96,7 @@ impl Root {
 pub struct Toolchain {
     kind: ToolchainChoice,
     sandbox: Sandbox,
-    /// The folder that becomes `/`.
+    /// The folder that becomes `/`; that of `--toolchain host` is empty, and the machine's own are mounted there.
     root: PathBuf,
     /// Shared by all builds, mounted at /ccache.
     ccache: PathBuf,
@@ -155,7 +155,23 @@ impl Toolchain {
 
     /// The folder that holds the tools.
     pub fn root(&self) -> &Path {
-        &self.root
+        match self.kind {
+            ToolchainChoice::Root => &self.root,
+            ToolchainChoice::Host => Path::new("/"),
+        }
+    }
+
+    /// A program of the root, to be copied. Of the machine's own it is the one that PATH finds, wherever it lies.
+    pub fn file(&self, path: &str) -> PathBuf {
+        let in_root = self.root().join(path);
+        let (ToolchainChoice::Host, Some(name)) = (self.kind, in_root.file_name()) else {
+            return in_root;
+        };
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&folders)
+            .map(|folder| folder.join(name))
+            .find(|file| file.is_file());
+        found.unwrap_or(in_root)
     }
 
     /// A command that runs `program` in the root, in `/`, with each host path mounted at its place inside.

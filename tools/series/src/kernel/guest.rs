@@ -117,7 +117,7 @@ pub fn packed(
     for folder in ["bin", "dev", "proc", "sys", "tmp"] {
         fs::create_dir(guest.join(folder)).at(guest)?;
     }
-    let busybox = toolchain.root().join(machine.busybox);
+    let busybox = toolchain.file(machine.busybox);
     fs::copy(&busybox, guest.join("bin/busybox")).map_err(|e| {
         Error::environment(busybox.display(), e)
             .mend("install busybox-static, or leave out --toolchain host")

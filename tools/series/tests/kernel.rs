@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Kernels that are built and booted by tools that only look like them: what `test` makes of each defect.
+
+mod toy;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use toy::{Ran, Toy, replace};
+
+const KERNEL: &str = r#"
+[[kernel.tests]]
+name = "pin"
+dir = "mm"
+program = "pin"
+cases = 2
+fails_on_base = ["seven"]
+
+[[kernel.lanes]]
+name = "primary"
+config = ["base"]
+drivers = ["c"]
+
+[[kernel.lanes]]
+name = "toy"
+config = ["base"]
+drivers = ["c"]
+boots = true
+"#;
+
+/// A test program: its plan, then each case and what a kernel must have in it to pass.
+const PROGRAM: &str = "1..2\nseven line seven\neight line 8\n";
+
+/// Knows the targets that kernels have, and complains about what stands in a source file.
+const MAKE: &str = r#"#!/bin/sh
+targets=
+while [ $# -gt 0 ]; do
+	case $1 in
+	--version) echo "a toy"; exit ;;
+	-C) cd "$2"; shift ;;
+	O=*) objects=${1#O=} ;;
+	-* | *=*) ;;
+	*) targets="$targets $1" ;;
+	esac
+	shift
+done
+compile() {
+	for file; do
+		grep -n '^#warning ' "$file" |
+			sed "s|^\([0-9]*\):#warning \(.*\)|$file:\1:2: warning: \2 [-W#warnings]|"
+		if grep -q '^#error ' "$file"; then
+			echo "$file:1:2: error: $(sed -n 's/^#error //p' "$file")"
+			exit 2
+		fi
+	done
+}
+for target in $targets; do
+	case $target in
+	headers) ;;
+	allnoconfig) cp "$objects/series.config" "$objects/.config" ;;
+	/guest/bin/*) cp "${target##*/}.c" "$target" ;;
+	bzImage)
+		compile mm/*.c
+		mkdir -p "$objects/arch/x86/boot"
+		cat mm/*.c > "$objects/arch/x86/boot/bzImage"
+		: > "$objects/System.map"
+		;;
+	*.o) compile "${target%.o}.c" ;;
+	mm/) compile mm/*.c ;;
+	esac
+done
+"#;
+
+/// An archive of what a guest needs here: the names of its tests, each with its program behind it.
+const CPIO: &str = r#"#!/bin/sh
+[ "$1" = --version ] && exit
+cat > /dev/null
+while read -r name hugepages seconds command; do
+	echo "@ $name"
+	cat "/guest/bin/${command%% *}"
+done < /guest/tests
+echo "@"
+"#;
+
+/// Boots such a kernel: a line that a test looks for is there, or is not.
+const QEMU: &str = r#"#!/bin/sh
+case "$*" in *"-accel kvm"*) exit 1 ;; esac
+exec 3>> /out/results.log
+running=
+end() {
+	[ -z "$running" ] || echo "series: end $running 0" | tee -a /dev/fd/3
+}
+gunzip -c /initrd | while read -r first rest; do
+	case $first in
+	@)
+		end
+		running=$rest
+		if [ -z "$running" ]; then
+			echo "series: finished" >&3
+			break
+		fi
+		echo "series: begin $running" | tee -a /dev/fd/3
+		sed -n 's/^splat //p' /kernel/bzImage
+		echo "TAP version 13" >&3
+		;;
+	1..*) echo "$first" >&3 ;;
+	*)
+		if grep -qx "$rest" /kernel/bzImage; then
+			echo "ok 1 $first" >&3
+		else
+			echo "not ok 1 $first" >&3
+		fi
+		;;
+	esac
+done
+"#;
+
+/// What only has to be there.
+const NOTHING: &str = "#!/bin/sh\necho a toy\n";
+
+fn program(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Two patches on the toy kernel, the second of them the test; `change` does something to the tree before the base, which
+/// it is told by a 0, and before each patch.
+fn toy(change: impl Fn(&Path, usize)) -> Toy {
+    let toy = Toy::new();
+    change(&toy.kernel(), 0);
+    fs::write(toy.kernel().join("mm/pin.c"), "int pin;\n").unwrap();
+    toy.commit(&toy.kernel(), "what this base has besides");
+    let config = toy.repo().join("series.toml");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + KERNEL).unwrap();
+    let tools = toy.path("tools");
+    fs::create_dir(&tools).unwrap();
+    for (name, text) in [("make", MAKE), ("cpio", CPIO), ("qemu-system-x86_64", QEMU)] {
+        program(&tools.join(name), text);
+    }
+    for name in [
+        "clang", "ld.lld", "rustc", "bindgen", "flex", "bison", "bc", "perl", "busybox",
+    ] {
+        program(&tools.join(name), NOTHING);
+    }
+    let tree = toy.applied();
+    toy.cover(&tree, "1-fixes", "Fixes.\n\nThey are small.");
+    change(&tree, 1);
+    replace(&tree.join("mm/gup.c"), "line 7\n", "line seven\n");
+    toy.commit(&tree, "mm: spell seven\n\nDigits are hard to read.");
+    change(&tree, 2);
+    let tests = tree.join("tools/testing/selftests/mm");
+    fs::create_dir_all(&tests).unwrap();
+    fs::write(tests.join("pin.c"), PROGRAM).unwrap();
+    toy.commit(&tree, "selftests/mm: read seven\n\nIt has to be spelled.");
+    let ran = toy.run(&["refresh"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    toy
+}
+
+fn test(toy: &Toy, arguments: &[&str]) -> Ran {
+    let path = std::env::var("PATH").unwrap();
+    let mut command = toy.command(&["--toolchain", "host", "test", "--lane", "toy"]);
+    let output = command
+        .args(arguments)
+        .env("PATH", format!("{}:{path}", toy.path("tools").display()))
+        .output();
+    Ran::from(output.unwrap())
+}
+
+/// The run ends with findings, and says why in one of these lines.
+fn fails_with(ran: &Ran, line: &str) {
+    assert!(ran.out.contains(line), "{}{}", ran.out, ran.err);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+}
+
+fn append(tree: &Path, text: &str) {
+    let file = tree.join("mm/gup.c");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + text).unwrap();
+}
+
+#[test]
+fn a_lane_builds_and_boots_base_and_tip_and_builds_every_patch() {
+    let toy = toy(|_, _| ());
+    let ran = test(&toy, &["--full"]);
+    for line in [
+        "pass  toy base+c: build: whole kernel\n",
+        "pass  toy base+c: pin: seven: fails, as it must\n",
+        "pass  toy base+c: pin: eight\n",
+        "pass  toy tip+c: build: whole kernel\n",
+        "pass  toy tip+c: pin: seven\n",
+        "pass  toy patch 1+c: build: what it touches\n",
+        "\n9 passed, 0 failed\n",
+    ] {
+        assert!(ran.out.contains(line), "{line}{}{}", ran.out, ran.err);
+    }
+    assert_eq!(ran.code, 0);
+    let again = test(&toy, &[]);
+    assert!(
+        again.out.contains("2 guests were not booted again"),
+        "{}",
+        again.out
+    );
+}
+
+#[test]
+fn a_warning_that_a_later_patch_takes_back_is_seen_at_its_patch() {
+    let toy = toy(|tree, n| match n {
+        1 => append(tree, "#warning spell it\n"),
+        2 => replace(&tree.join("mm/gup.c"), "#warning spell it\n", ""),
+        _ => (),
+    });
+    let ran = test(&toy, &[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let ran = test(&toy, &["--full"]);
+    fails_with(&ran, "FAIL  toy patch 1+c: build: what it touches");
+    fails_with(&ran, "spell it");
+}
+
+#[test]
+fn a_new_warning_is_seen_at_the_tip() {
+    let toy = toy(|tree, n| {
+        if n == 2 {
+            append(tree, "#warning spell it\n");
+        }
+    });
+    fails_with(&test(&toy, &[]), "FAIL  toy tip+c: build: whole kernel");
+}
+
+#[test]
+fn what_does_not_compile_is_shown() {
+    let toy = toy(|tree, n| {
+        if n == 2 {
+            append(tree, "#error no such thing\n");
+        }
+    });
+    let ran = test(&toy, &[]);
+    fails_with(&ran, "FAIL  toy tip+c: build: whole kernel");
+    fails_with(&ran, "error: no such thing");
+}
+
+#[test]
+fn a_kernel_that_complains_fails_the_test_that_ran() {
+    let toy = toy(|tree, n| {
+        if n == 2 {
+            append(tree, "splat WARNING: mm/gup.c:7 at pin\n");
+        }
+    });
+    fails_with(
+        &test(&toy, &[]),
+        "FAIL  toy tip+c: pin: splat: WARNING: mm/gup.c:7 at pin",
+    );
+}
+
+#[test]
+fn a_case_that_fails_is_a_failure() {
+    let toy = toy(|tree, n| {
+        if n == 2 {
+            replace(&tree.join("mm/gup.c"), "line 8\n", "line eight\n");
+        }
+    });
+    fails_with(&test(&toy, &[]), "FAIL  toy tip+c: pin: eight: FAIL");
+}
+
+#[test]
+fn a_defect_that_the_base_does_not_show_in_a_lane_is_a_skip() {
+    let toy = toy(|_, _| ());
+    replace(
+        &toy.repo().join("series.toml"),
+        r#"["seven"]"#,
+        r#"["seven", "eight"]"#,
+    );
+    let ran = test(&toy, &[]);
+    let line =
+        "skip  toy base+c: pin: eight: pass here; that it fails is shown in the primary lane";
+    assert!(ran.out.contains(line), "{}{}", ran.out, ran.err);
+    assert_eq!(ran.code, 0);
+}
+
+#[test]
+fn what_the_base_may_complain_about_has_to_be_known() {
+    let splat = "splat WARNING: mm/gup.c:7 at pin\n";
+    let toy = toy(|tree, n| match n {
+        0 => append(tree, splat),
+        1 => replace(&tree.join("mm/gup.c"), splat, ""),
+        _ => (),
+    });
+    fails_with(&test(&toy, &[]), "FAIL  toy base+c: pin: splat: WARNING");
+    replace(
+        &toy.repo().join("series.toml"),
+        r#"fails_on_base = ["seven"]"#,
+        r#"fails_on_base = ["seven"]
+complaints_on_base = [{ line = "WARNING: mm/gup.c", reason = "it is mended", until = "2126-11-15" }]"#,
+    );
+    let ran = test(&toy, &[]);
+    let line = "skip  toy base+c: pin: splat: WARNING: mm/gup.c:7 at pin (it is mended)";
+    assert!(ran.out.contains(line), "{}{}", ran.out, ran.err);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+}
