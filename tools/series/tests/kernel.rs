@@ -58,7 +58,10 @@ compile() {
 for target in $targets; do
 	case $target in
 	headers) ;;
-	allnoconfig) cp "$objects/series.config" "$objects/.config" ;;
+	allnoconfig)
+		cp "$objects/series.config" "$objects/.config"
+		echo asked >> "$objects/asked"
+		;;
 	/guest/bin/*) cp "${target##*/}.c" "$target" ;;
 	bzImage)
 		compile mm/*.c
@@ -195,6 +198,9 @@ fn a_lane_builds_and_boots_base_and_tip_and_builds_every_patch() {
         assert!(ran.out.contains(line), "{line}{}{}", ran.out, ran.err);
     }
     assert_eq!(ran.code, 0);
+    // Nothing that Kconfig goes by has changed, and the objects of the base were good for all that followed.
+    let asked = toy.path("cache/series/build/c-toy/asked");
+    assert_eq!(fs::read_to_string(asked).unwrap(), "asked\n");
     let again = test(&toy, &[]);
     assert!(
         again.out.contains("2 guests were not booted again"),

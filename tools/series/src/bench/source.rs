@@ -29,9 +29,9 @@ pub fn with_helper(repository: &Git, source: &Source) -> Result<Source> {
     // Or git would be free to remove what a worktree is about to check out.
     git.set_ref(&format!("refs/series/bench/{tree}"), &commit)?;
     Ok(Source {
-        name: source.name.clone(),
         commit,
         tree,
+        ..source.clone()
     })
 }
 
@@ -63,6 +63,7 @@ mod tests {
             name: "base".to_owned(),
             commit: commit.clone(),
             tree,
+            step: false,
         };
 
         let made = with_helper(&git, &base).unwrap();

@@ -34,6 +34,8 @@ pub struct Source {
     pub name: String,
     pub commit: String,
     pub tree: String,
+    /// One of many that are built one behind the other.
+    pub step: bool,
 }
 
 impl Source {
@@ -42,6 +44,7 @@ impl Source {
             name: "base".to_owned(),
             commit: stack.base.commit.clone(),
             tree: stack.base.tree.clone(),
+            step: false,
         }
     }
 
@@ -50,6 +53,7 @@ impl Source {
             name: "tip".to_owned(),
             commit: stack.tip.clone(),
             tree: stack.tip_tree.clone(),
+            step: false,
         }
     }
 
@@ -60,6 +64,7 @@ impl Source {
             name: format!("patch {n}: {}", patch.subject),
             commit: patch.id.clone(),
             tree: patch.tree.clone(),
+            step: true,
         }
     }
 }
@@ -128,7 +133,11 @@ pub fn some(
     }
     let _lock = ctx.cache.lock("build")?;
     let targets: Vec<&str> = objects.iter().map(String::as_str).collect();
-    let built = run_make(ctx, toolchain, source, driver, lane, &targets)?;
+    let from = match lane.name == PRIMARY || source.step {
+        true => From::LastBuild,
+        false => From::Base,
+    };
+    let built = run_make(ctx, toolchain, source, driver, lane, &targets, from)?;
     let found = built.warnings()?;
     let lines: String = found.iter().map(|w| format!("{w}\n")).collect();
     crate::cache::write_whole(&kept, lines.as_bytes())?;
@@ -168,7 +177,11 @@ pub fn kernel(
     }
     let mut targets = vec![lane.arch.target];
     targets.extend(lane.checks.iter().map(String::as_str));
-    let built = run_make(ctx, toolchain, source, driver, lane, &targets)?;
+    let from = match lane.name == PRIMARY {
+        true => From::LastBuild,
+        false => From::Base,
+    };
+    let built = run_make(ctx, toolchain, source, driver, lane, &targets, from)?;
     kernel.keep(ctx, &built)
 }
 
@@ -185,7 +198,17 @@ impl Built {
     }
 }
 
+/// How all that the tools complain about is seen, though make is silent about what it does not compile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// What the last build complained about is compiled again, and what changed since: for one patch behind the other.
+    LastBuild,
+    /// What differs from the base is compiled, if that was built last; or else everything.
+    Base,
+}
+
 /// The lock of builds is held.
+#[allow(clippy::too_many_arguments)]
 pub(super) fn run_make(
     ctx: &Context,
     toolchain: &Toolchain,
@@ -193,6 +216,7 @@ pub(super) fn run_make(
     driver: Driver,
     lane: &Lane,
     targets: &[&str],
+    from: From,
 ) -> Result<Built> {
     let flavour = flavour(driver, lane);
     ctx.cache.need_free(6, "building a kernel")?;
@@ -200,23 +224,25 @@ pub(super) fn run_make(
     let tree = worktree::at(ctx, &source.commit)?;
     let fragment = kconfig::fragment(driver, lane, &tree)?;
     let objects = ctx.cache.dir(format!("build/{flavour}"))?;
-    if lane.is_compared() {
-        let base = Source {
-            tree: base::ensure(ctx)?.tree,
-            ..source.clone()
-        };
-        start(
-            &objects,
-            &key(toolchain, source, driver, lane),
-            &key(toolchain, &base, driver, lane),
-        )?;
-    }
     let log = ctx.cache.path(format!("log/build-{flavour}.log"));
     fs::create_dir_all(log.parent().expect("the log has a folder")).at(&log)?;
-    if lane.name == PRIMARY {
-        drop_complained(&objects, &log, lane)?;
+    match from {
+        From::LastBuild => drop_complained(&objects, &log, lane)?,
+        From::Base if lane.is_compared() => {
+            let base = Source {
+                tree: base::ensure(ctx)?.tree,
+                ..source.clone()
+            };
+            start(
+                &objects,
+                &key(toolchain, source, driver, lane),
+                &key(toolchain, &base, driver, lane),
+            )?;
+        }
+        From::Base => (),
     }
     claim(&objects, &tree)?;
+    unmark(&objects)?;
     fs::write(&log, "").at(&log)?;
 
     let (what, how) = (
@@ -329,7 +355,16 @@ fn start(objects: &Path, key: &str, base: &str) -> Result<()> {
     if !holds_base || key == base {
         return empty(objects);
     }
-    fs::remove_file(&mark).at(&mark)
+    Ok(())
+}
+
+/// What is built from here on may not come to its end.
+fn unmark(objects: &Path) -> Result<()> {
+    let mark = objects.join(BUILT);
+    match fs::remove_file(&mark) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).at(&mark),
+        _ => Ok(()),
+    }
 }
 
 /// An image is kept under its commit's name: nobody may have checked out another one meanwhile.
@@ -393,7 +428,28 @@ impl Make<'_> {
         .mend(format!("read {}", self.log.display())))
     }
 
+    /// Kconfig asks the compilers a lot, each time: it is not asked again while nothing that it goes by has changed.
     fn configure(&self, fragment: &str) -> Result<()> {
+        let answers_to = self.question(fragment)?;
+        let mark = self.objects.join("series.configured");
+        if fs::read_to_string(&mark).is_ok_and(|kept| kept == answers_to) {
+            return Ok(());
+        }
+        self.ask(fragment)?;
+        fs::write(&mark, answers_to).at(&mark)
+    }
+
+    /// All that the configuration depends on.
+    fn question(&self, fragment: &str) -> Result<String> {
+        let files = ["*Kconfig*", "scripts", "Makefile", "arch/*/Makefile"];
+        let asked = [&["ls-files", "-s", "--"][..], &files].concat();
+        let sources = Git::at(self.tree).run(&asked)?;
+        let variables = self.variables.join(" ");
+        let all = format!("{} {variables}\n{fragment}\n{sources}", self.toolchain.id);
+        Ok(short_hash(all.as_bytes()))
+    }
+
+    fn ask(&self, fragment: &str) -> Result<()> {
         let wanted = self.objects.join("series.config");
         fs::write(&wanted, fragment).at(&wanted)?;
         self.run(&["KCONFIG_ALLCONFIG=/obj/series.config", "allnoconfig"])?;
@@ -606,6 +662,7 @@ mod tests {
         // Whether the objects of the build before are still there.
         let build = |key: &str, ends: bool| {
             start(&objects, key, "base").unwrap();
+            unmark(&objects).unwrap();
             let there = object.exists();
             fs::write(&object, "").unwrap();
             if ends {

@@ -62,7 +62,15 @@ pub fn check(ctx: &Context, toolchain: &Toolchain, source: &Source) -> Result<us
                 .mend("mark them: ```ignore,compile_fail,E0277"),
         );
     }
-    let built = build::run_make(ctx, toolchain, source, Driver::Rust, lane, &[DRIVER])?;
+    let built = build::run_make(
+        ctx,
+        toolchain,
+        source,
+        Driver::Rust,
+        lane,
+        &[DRIVER],
+        build::From::LastBuild,
+    )?;
     let options = options(&built.objects)?;
     let folder = built.objects.join(FOLDER);
     fs::create_dir_all(&folder).at(&folder)?;
