@@ -30,7 +30,7 @@ pub struct PatchCommit {
     pub subject: String,
     /// The commit.
     pub id: String,
-    /// The commit's tree: what it builds depends on this alone.
+    /// The commit's tree: what is built of it depends on this alone.
     pub tree: String,
 }
 

@@ -28,11 +28,7 @@ pub fn with_helper(repository: &Git, source: &Source) -> Result<Source> {
     )?;
     // Or git would be free to remove what a worktree is about to check out.
     git.set_ref(&format!("refs/series/bench/{tree}"), &commit)?;
-    Ok(Source {
-        commit,
-        tree,
-        ..source.clone()
-    })
+    Ok(Source::new(&git, &source.name, &commit, &tree))
 }
 
 fn add(git: &Git, path: &str, text: &str) -> Result<()> {
@@ -59,12 +55,7 @@ mod tests {
         add(&git, "mm/gup.c", "int pin;\n").unwrap();
         let tree = git.run(&["write-tree"]).unwrap();
         let commit = git.run(&["commit-tree", &tree, "-m", "base"]).unwrap();
-        let base = Source {
-            name: "base".to_owned(),
-            commit: commit.clone(),
-            tree,
-            step: false,
-        };
+        let base = Source::new(&git, "base", &commit, &tree);
 
         let made = with_helper(&git, &base).unwrap();
         assert_eq!(made.name, "base");

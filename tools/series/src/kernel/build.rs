@@ -34,39 +34,67 @@ pub struct Source {
     pub name: String,
     pub commit: String,
     pub tree: String,
+    /// Stands for those files of the tree that kernels are built from.
+    built: String,
     /// One of many that are built one behind the other.
-    pub step: bool,
+    step: bool,
 }
 
 impl Source {
-    pub fn base(stack: &Stack) -> Self {
+    pub fn new(git: &Git, name: &str, commit: &str, tree: &str) -> Self {
         Source {
-            name: "base".to_owned(),
-            commit: stack.base.commit.clone(),
-            tree: stack.base.tree.clone(),
+            name: name.to_owned(),
+            commit: commit.to_owned(),
+            tree: tree.to_owned(),
+            // All of them, if git does not say.
+            built: built(git, tree).unwrap_or_else(|_| tree.to_owned()),
             step: false,
         }
     }
 
+    pub fn base(stack: &Stack) -> Self {
+        let base = &stack.base;
+        Self::new(&base.git(), "base", &base.commit, &base.tree)
+    }
+
     pub fn tip(stack: &Stack) -> Self {
-        Source {
-            name: "tip".to_owned(),
-            commit: stack.tip.clone(),
-            tree: stack.tip_tree.clone(),
-            step: false,
-        }
+        Self::new(&stack.base.git(), "tip", &stack.tip, &stack.tip_tree)
     }
 
     /// The kernel after patch `n`, counted from 1; there is such a patch.
     pub fn patch(stack: &Stack, n: usize) -> Self {
         let patch = &stack.commits[n - 1];
+        let name = format!("patch {n}: {}", patch.subject);
         Source {
-            name: format!("patch {n}: {}", patch.subject),
-            commit: patch.id.clone(),
-            tree: patch.tree.clone(),
             step: true,
+            ..Self::new(&stack.base.git(), &name, &patch.id, &patch.tree)
         }
     }
+}
+
+/// What no kernel is built from.
+const NEVER_BUILT: [&str; 3] = ["Documentation", "MAINTAINERS", "tools/testing"];
+
+/// Whether a kernel can be built from this file.
+pub fn is_built(path: &str) -> bool {
+    let lies_in = |place: &&str| {
+        path.strip_prefix(*place)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    !NEVER_BUILT.iter().any(lies_in)
+}
+
+/// Stands for all files of a tree that a kernel can be built from.
+fn built(git: &Git, tree: &str) -> Result<String> {
+    let lines = git.run(&["ls-tree", tree])? + "\n" + &git.run(&["ls-tree", tree, "tools/"])?;
+    let built: Vec<&str> = lines
+        .lines()
+        .filter(|line| {
+            let path = line.split_once('\t').map_or("", |(_, path)| path);
+            path != "tools" && is_built(path)
+        })
+        .collect();
+    Ok(short_hash(built.join("\n").as_bytes()))
 }
 
 /// A kernel that was built.
@@ -229,10 +257,8 @@ pub(super) fn run_make(
     match from {
         From::LastBuild => drop_complained(&objects, &log, lane)?,
         From::Base if lane.is_compared() => {
-            let base = Source {
-                tree: base::ensure(ctx)?.tree,
-                ..source.clone()
-            };
+            let base = base::ensure(ctx)?;
+            let base = Source::new(&base.git(), "base", &base.commit, &base.tree);
             start(
                 &objects,
                 &key(toolchain, source, driver, lane),
@@ -508,7 +534,7 @@ pub(super) fn key(toolchain: &Toolchain, source: &Source, driver: Driver, lane: 
     let config = kconfig::wishes(driver, lane);
     let flavour = flavour(driver, lane);
     let more = lane.key();
-    short_hash(format!("{} {flavour} {} {config}{more}", source.tree, toolchain.id).as_bytes())
+    short_hash(format!("{} {flavour} {} {config}{more}", source.built, toolchain.id).as_bytes())
 }
 
 fn flavour(driver: Driver, lane: &Lane) -> String {
@@ -556,6 +582,35 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_kernel_is_the_same_whatever_its_tests_and_documents_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = Git::at(dir.path());
+        git.run(&["init", "--quiet", "."]).unwrap();
+        let files = [
+            "mm/gup.c",
+            "tools/objtool/check.c",
+            "tools/testing/selftests/mm/pin_fd.c",
+            "Documentation/mm/index.rst",
+            "MAINTAINERS",
+            "MAINTAINERS.c",
+        ];
+        let built_of = |changed: &str| {
+            for file in files {
+                let path = dir.path().join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, if file == changed { "new" } else { "old" }).unwrap();
+            }
+            git.run(&["add", "-A"]).unwrap();
+            built(&git, &git.run(&["write-tree"]).unwrap()).unwrap()
+        };
+        let before = built_of("");
+        for file in files {
+            assert_eq!(built_of(file) != before, is_built(file), "{file}");
+        }
+        assert_eq!(files.iter().filter(|file| is_built(file)).count(), 3);
+    }
 
     #[test]
     fn objects_of_another_clone_are_not_used() {

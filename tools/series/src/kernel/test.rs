@@ -626,11 +626,7 @@ fn never_ran(run: &Run, tests: &[GuestTest]) -> Vec<Entry> {
 /// Selftests and documentation do not, and where there is no Rust, what is written in it.
 fn goes_into_a_kernel(path: &str, driver: Driver) -> bool {
     let is_rust = path.starts_with("rust/") || path.ends_with(".rs");
-    !["tools/testing/", "Documentation/"]
-        .iter()
-        .any(|folder| path.starts_with(folder))
-        && path != "MAINTAINERS"
-        && (driver == Driver::Rust || !is_rust)
+    build::is_built(path) && (driver == Driver::Rust || !is_rust)
 }
 
 /// The last patch of each part, counted from 1.

@@ -73,8 +73,10 @@ TEST_F(udmabuf_pin, killed)
 		ASSERT_GE(pid, 0);
 		if (!pid)
 			_exit(udmabuf_create(self->dev, self->memfd, 0, HOLE_SIZE, 0) < 0);
-		while (!allocated(self->memfd))
+		do {
 			ASSERT_EQ(waitpid(pid, &status, WNOHANG), 0);
+			filled = allocated(self->memfd);
+		} while (!filled);
 		ASSERT_EQ(kill(pid, SIGKILL), 0);
 		ASSERT_EQ(waitpid(pid, &status, 0), pid);
 
