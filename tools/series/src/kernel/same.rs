@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::GuestTest;
 use super::boot::Run;
-use super::ktap::Verdict;
+use super::ktap::{Case, Verdict};
 use super::table::word;
 use crate::report::Entry;
 
@@ -50,11 +50,16 @@ pub fn compare(base: &Run, run: &Run, tests: &[GuestTest]) -> Vec<Entry> {
     compared
 }
 
-/// The cases of these tests that one of the runs has and the other does not have, or ends otherwise.
+/// The cases of these tests that one of the runs has and the other does not have, or ends otherwise. Those that must fail
+/// on the base are left out.
 pub fn different(first: &Run, run: &Run, tests: &[GuestTest]) -> Vec<Entry> {
     let verdicts = |run: &Run| -> BTreeMap<(String, String), Verdict> {
+        let compared = |name: &str, case: &Case| {
+            let mut known = tests.iter().filter(|test| test.name == name);
+            known.any(|test| !test.fails_on_base.contains(&case.name))
+        };
         run.cases()
-            .filter(|(name, _)| tests.iter().any(|test| test.name == *name))
+            .filter(|(name, case)| compared(name, case))
             .map(|(test, case)| ((test.to_owned(), case.name.clone()), case.verdict))
             .collect()
     };
@@ -139,6 +144,16 @@ mod tests {
                 Entry::fail("tip+c", "programs", "a 2").because("pass here, no verdict in base+c"),
             ]
         );
+    }
+
+    #[test]
+    fn what_must_fail_on_the_base_may_differ() {
+        let base = Run::of_cases("base+c", "pin", &[("a", Verdict::Fail)]);
+        let tip = Run::of_cases("tip+c", "pin", &[("a", Verdict::Pass)]);
+        let mut test = GuestTest::plain("pin", 1);
+        assert_eq!(different(&base, &tip, &[test.clone()]).len(), 1);
+        test.fails_on_base = vec!["a".to_owned()];
+        assert_eq!(different(&base, &tip, &[test]), []);
     }
 
     #[test]

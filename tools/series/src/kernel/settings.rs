@@ -37,7 +37,7 @@ pub struct Layout {
     /// It takes long: `test --full` boots it, and `boot --guest`.
     #[serde(default)]
     pub only_full: bool,
-    /// It is booted with the base too, where each case must end as on the tip.
+    /// It is booted with the base too, where each case must end as on the tip, but for what the stack mends.
     #[serde(default)]
     pub with_base: bool,
 }

@@ -498,6 +498,7 @@ impl Session<'_> {
             kernels.insert(0, (&base, Driver::C));
         }
         let tests = self.ctx.config.kernel.in_layout(layout);
+        let tests_on_base = on_base(tests.clone());
         let args = boot::in_layout(&boot_args(), layout);
         let mut runs = Vec::new();
         for (source, driver) in kernels {
@@ -507,10 +508,19 @@ impl Session<'_> {
                 continue;
             }
             let kernel = self.kernel(source, driver);
-            if let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &args) {
-                self.require_and_settle(&run)?;
-                runs.push(run);
+            let is_base = source.commit == base.commit;
+            let tests = if is_base { &tests_on_base } else { &tests };
+            let Some(run) = self.boot_built(kernel, &name, &tip, tests, &args) else {
+                continue;
+            };
+            let before = self.tally.failed;
+            if is_base {
+                self.require_base(&run, tests);
+            } else {
+                self.require_all(&run);
             }
+            self.settle(&run, before)?;
+            runs.push(run);
         }
         if layout.with_base && !quick {
             outln!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
@@ -519,7 +529,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Every case ends as in the first of these runs, and has its name: a result that differs can be a part of it.
+    /// Every case but what the stack mends ends as in the first of these runs, and has its name: a result that differs can
+    /// be a part of it.
     fn require_equal(&mut self, runs: &[Run], tests: &[GuestTest]) {
         let Some((first, others)) = runs.split_first() else {
             return;
