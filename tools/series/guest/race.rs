@@ -8,6 +8,7 @@
 //! adversary removes pages. That the kernel does not complain is for its console.
 
 mod counts;
+mod frames;
 mod sys;
 mod video;
 
@@ -117,7 +118,11 @@ const ADVERSARIES: [Adversary; 17] = [
     }),
     plain("memory_offline", |_, n| {
         let block = format!("/sys/devices/system/memory/memory{}/state", 8 + n % 8);
-        let _ = fs::write(&block, "offline");
+        // A page of a slab has no reference and counts as movable, and is not: 7.3.4 then tries until a signal comes.
+        let offline = format!("echo offline > {block}");
+        let _ = Command::new("/bin/timeout")
+            .args(["-s", "KILL", "3", "/bin/sh", "-c", &offline])
+            .output();
         let _ = fs::write(&block, "online");
     }),
     plain("sync", |arena, n| {
@@ -265,7 +270,7 @@ fn round(arena: &Arena, adversary: &Adversary) -> bool {
     true
 }
 
-/// Waits until a thread has ended. If it does not, says where in the kernel it is, and ends it all.
+/// Waits until a thread has ended. If it does not, says where in the kernel it is, or what it may wait for, and ends it all.
 fn wait_for(thread: &thread::ScopedJoinHandle<'_, ()>, name: &str) {
     let start = Instant::now();
     while !thread.is_finished() {
@@ -277,6 +282,7 @@ fn wait_for(thread: &thread::ScopedJoinHandle<'_, ()>, name: &str) {
                     println!("# {line}");
                 }
             }
+            frames::say_what_stays();
             std::process::exit(1);
         }
         thread::sleep(Duration::from_millis(1));

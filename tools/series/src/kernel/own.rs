@@ -11,9 +11,10 @@ use crate::run;
 use crate::toolchain::Toolchain;
 
 /// All files of the folder.
-pub const SOURCES: [(&str, &str); 9] = [
+pub const SOURCES: [(&str, &str); 10] = [
     ("counts.rs", include_str!("../../guest/counts.rs")),
     ("fuzz.rs", include_str!("../../guest/fuzz.rs")),
+    ("frames.rs", include_str!("../../guest/frames.rs")),
     ("memory.rs", include_str!("../../guest/memory.rs")),
     ("model.rs", include_str!("../../guest/model.rs")),
     ("offline.rs", include_str!("../../guest/offline.rs")),
