@@ -343,6 +343,30 @@ pub fn in_child(check: impl FnOnce() -> bool) -> Result<bool> {
     Ok(status == 0)
 }
 
+/// Gives a child process some seconds for its work, and ends it then.
+pub fn in_child_for(seconds: u64, work: impl FnOnce()) -> Result<()> {
+    const WNOHANG: c_int = 1;
+    const SIGKILL: c_int = 9;
+    // SAFETY: There is one thread, so the child may do what the parent may.
+    let pid = value(unsafe { libc::fork() })? as c_int;
+    if pid == 0 {
+        work();
+        // SAFETY: Nothing of the parent's is to be torn down.
+        unsafe { libc::_exit(0) };
+    }
+    let start = std::time::Instant::now();
+    let mut status = -1;
+    // SAFETY: The child is ours, and `status` is valid for writes.
+    while value(unsafe { libc::waitpid(pid, &mut status, WNOHANG) })? == 0 {
+        if start.elapsed().as_secs() >= seconds {
+            // SAFETY: It has not been waited for: no other process has its number.
+            unsafe { libc::kill(pid, SIGKILL) };
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Ok(())
+}
+
 /// Whether a child process was ended by our signal, after some microseconds, and not by itself. It has one thread.
 pub fn kill_child_after(microseconds: u64, work: impl FnOnce()) -> Result<bool> {
     const SIGKILL: c_int = 9;
