@@ -4,10 +4,9 @@
 mod toy;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use toy::{Ran, Toy, replace};
+use toy::{Ran, Toy, append, executable, replace};
 
 const KERNEL: &str = r#"
 [[kernel.tests]]
@@ -124,7 +123,7 @@ const NOTHING: &str = "#!/bin/sh\necho a toy\n";
 
 fn program(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(path);
 }
 
 /// Two patches on the toy kernel, the second of them the test; `change` does something to the tree before the base, which
@@ -134,8 +133,7 @@ fn toy(change: impl Fn(&Path, usize)) -> Toy {
     change(&toy.kernel(), 0);
     fs::write(toy.kernel().join("mm/pin.c"), "int pin;\n").unwrap();
     toy.commit(&toy.kernel(), "what this base has besides");
-    let config = toy.repo().join("series.toml");
-    fs::write(&config, fs::read_to_string(&config).unwrap() + KERNEL).unwrap();
+    toy.configure(KERNEL);
     let tools = toy.path("tools");
     fs::create_dir(&tools).unwrap();
     for (name, text) in [("make", MAKE), ("cpio", CPIO), ("qemu-system-x86_64", QEMU)] {
@@ -171,15 +169,14 @@ fn test(toy: &Toy, arguments: &[&str]) -> Ran {
     Ran::from(output.unwrap())
 }
 
-/// The run ends with findings, and says why in one of these lines.
-fn fails_with(ran: &Ran, line: &str) {
-    assert!(ran.out.contains(line), "{}{}", ran.out, ran.err);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+/// The run ends with this code, and says why in this line.
+fn ends_with(ran: &Ran, code: i32, line: &str) {
+    assert!(ran.out.contains(line), "{line}: {}{}", ran.out, ran.err);
+    assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
 }
 
-fn append(tree: &Path, text: &str) {
-    let file = tree.join("mm/gup.c");
-    fs::write(&file, fs::read_to_string(&file).unwrap() + text).unwrap();
+fn fails_with(ran: &Ran, line: &str) {
+    ends_with(ran, 1, line);
 }
 
 #[test]
@@ -195,9 +192,8 @@ fn a_lane_builds_and_boots_base_and_tip_and_builds_every_patch() {
         "pass  toy patch 1+c: build: what it touches\n",
         "\n9 passed, 0 failed\n",
     ] {
-        assert!(ran.out.contains(line), "{line}{}{}", ran.out, ran.err);
+        ends_with(&ran, 0, line);
     }
-    assert_eq!(ran.code, 0);
     // Nothing that Kconfig goes by has changed, and the objects of the base were good for all that followed.
     let asked = toy.path("cache/series/build/c-toy/asked");
     assert_eq!(fs::read_to_string(asked).unwrap(), "asked\n");
@@ -212,7 +208,7 @@ fn a_lane_builds_and_boots_base_and_tip_and_builds_every_patch() {
 #[test]
 fn a_warning_that_a_later_patch_takes_back_is_seen_at_its_patch() {
     let toy = toy(|tree, n| match n {
-        1 => append(tree, "#warning spell it\n"),
+        1 => append(&tree.join("mm/gup.c"), "#warning spell it\n"),
         2 => replace(&tree.join("mm/gup.c"), "#warning spell it\n", ""),
         _ => (),
     });
@@ -227,7 +223,7 @@ fn a_warning_that_a_later_patch_takes_back_is_seen_at_its_patch() {
 fn a_new_warning_is_seen_at_the_tip() {
     let toy = toy(|tree, n| {
         if n == 2 {
-            append(tree, "#warning spell it\n");
+            append(&tree.join("mm/gup.c"), "#warning spell it\n");
         }
     });
     fails_with(&test(&toy, &[]), "FAIL  toy tip+c: build: whole kernel");
@@ -237,7 +233,7 @@ fn a_new_warning_is_seen_at_the_tip() {
 fn what_does_not_compile_is_shown() {
     let toy = toy(|tree, n| {
         if n == 2 {
-            append(tree, "#error no such thing\n");
+            append(&tree.join("mm/gup.c"), "#error no such thing\n");
         }
     });
     let ran = test(&toy, &[]);
@@ -249,7 +245,7 @@ fn what_does_not_compile_is_shown() {
 fn a_kernel_that_complains_fails_the_test_that_ran() {
     let toy = toy(|tree, n| {
         if n == 2 {
-            append(tree, "splat WARNING: mm/gup.c:7 at pin\n");
+            append(&tree.join("mm/gup.c"), "splat WARNING: mm/gup.c:7 at pin\n");
         }
     });
     fails_with(
@@ -276,18 +272,16 @@ fn a_defect_that_the_base_does_not_show_in_a_lane_is_a_skip() {
         r#"["seven"]"#,
         r#"["seven", "eight"]"#,
     );
-    let ran = test(&toy, &[]);
     let line =
         "skip  toy base+c: pin: eight: pass here; that it fails is shown in the primary lane";
-    assert!(ran.out.contains(line), "{}{}", ran.out, ran.err);
-    assert_eq!(ran.code, 0);
+    ends_with(&test(&toy, &[]), 0, line);
 }
 
 #[test]
 fn what_the_base_may_complain_about_has_to_be_known() {
     let splat = "splat WARNING: mm/gup.c:7 at pin\n";
     let toy = toy(|tree, n| match n {
-        0 => append(tree, splat),
+        0 => append(&tree.join("mm/gup.c"), splat),
         1 => replace(&tree.join("mm/gup.c"), splat, ""),
         _ => (),
     });
@@ -298,8 +292,6 @@ fn what_the_base_may_complain_about_has_to_be_known() {
         r#"fails_on_base = ["seven"]
 complaints_on_base = [{ line = "WARNING: mm/gup.c", reason = "it is mended", until = "2126-11-15" }]"#,
     );
-    let ran = test(&toy, &[]);
     let line = "skip  toy base+c: pin: splat: WARNING: mm/gup.c:7 at pin (it is mended)";
-    assert!(ran.out.contains(line), "{}{}", ran.out, ran.err);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    ends_with(&test(&toy, &[]), 0, line);
 }

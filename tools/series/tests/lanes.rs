@@ -3,8 +3,6 @@
 
 mod toy;
 
-use std::fs;
-
 use toy::Toy;
 
 const LANES: &str = r#"
@@ -33,9 +31,7 @@ objects_only = true
 
 fn toy(lanes: &str) -> Toy {
     let toy = Toy::new();
-    let file = toy.repo().join("series.toml");
-    let text = fs::read_to_string(&file).unwrap() + lanes;
-    fs::write(&file, text).unwrap();
+    toy.configure(lanes);
     toy
 }
 

@@ -16,9 +16,7 @@ fn a_run_that_cannot_start_leaves_the_report_of_the_last() {
     let name = named.trim_start_matches('/').split(':').next().unwrap();
     fs::write(dir.join(name), "{}").unwrap();
     let lane = "\n[[kernel.lanes]]\nname = \"primary\"\nconfig = [\"base\"]\ndrivers = [\"c\"]\n";
-    let file = toy.repo().join("series.toml");
-    let text = fs::read_to_string(&file).unwrap() + lane;
-    fs::write(&file, text).unwrap();
+    toy.configure(lane);
 
     let mut command = toy.command(&["--toolchain", "host", "test"]);
     // No compiler is here.

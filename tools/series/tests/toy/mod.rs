@@ -88,6 +88,11 @@ impl Toy {
         toy
     }
 
+    /// Adds to series.toml.
+    pub fn configure(&self, text: &str) {
+        append(&self.repo().join("series.toml"), text);
+    }
+
     pub fn kernel(&self) -> PathBuf {
         self.dir.path().join("kernel")
     }
@@ -209,7 +214,12 @@ pub fn replace(file: &Path, old: &str, new: &str) {
     fs::write(file, text.replacen(old, new, 1)).unwrap();
 }
 
-fn executable(file: &Path) {
+pub fn append(file: &Path, text: &str) {
+    let whole = fs::read_to_string(file).unwrap() + text;
+    fs::write(file, whole).unwrap();
+}
+
+pub fn executable(file: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
 }
