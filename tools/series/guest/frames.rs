@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What keeps a block of memory from going offline.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::fs;
+
+use crate::sys::{PAGE, words};
 
 const BLOCKS: &str = "/sys/devices/system/memory";
 
@@ -18,18 +18,10 @@ fn number(path: String, radix: u32) -> Option<u64> {
     u64::from_str_radix(fs::read_to_string(path).ok()?.trim(), radix).ok()
 }
 
-/// A word for each frame of this file of proc.
-fn words(file: &str, frames: std::ops::Range<u64>) -> io::Result<Vec<u64>> {
-    let mut bytes = vec![0; (frames.end - frames.start) as usize * 8];
-    File::open(file)?.read_exact_at(&mut bytes, frames.start * 8)?;
-    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("there are eight"));
-    Ok(bytes.chunks(8).map(word).collect())
-}
-
 /// Says which blocks are about to go offline, and which of their frames are in use: flags of /proc/kpageflags, and how often
 /// they are mapped.
 pub fn say_what_stays() {
-    let pages = number(format!("{BLOCKS}/block_size_bytes"), 16).unwrap_or(0) / 4096;
+    let pages = number(format!("{BLOCKS}/block_size_bytes"), 16).unwrap_or(0) / PAGE as u64;
     for entry in fs::read_dir(BLOCKS).into_iter().flatten().flatten() {
         let path = entry.path().display().to_string();
         let state = fs::read_to_string(format!("{path}/state")).unwrap_or_default();

@@ -8,7 +8,10 @@ use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::ops::Range;
 use std::ptr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub const PAGE: usize = 4096;
 /// The pages of a huge page.
@@ -97,6 +100,14 @@ fn value(ret: impl Into<c_long>) -> Result<i64> {
         return Ok(ret);
     }
     Err(io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
+
+/// What a file of proc says of each of these pages, in words of eight bytes.
+pub fn words(path: &str, pages: Range<u64>) -> io::Result<Vec<u64>> {
+    let mut bytes = vec![0; (pages.end - pages.start) as usize * 8];
+    File::open(path)?.read_exact_at(&mut bytes, pages.start * 8)?;
+    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("there are eight"));
+    Ok(bytes.chunks_exact(8).map(word).collect())
 }
 
 /// An open file, closed when dropped.
@@ -290,13 +301,10 @@ impl Map {
     pub fn frames(&self) -> Vec<Option<u64>> {
         const PRESENT: u64 = 1 << 63;
         const FRAME: u64 = (1 << 55) - 1;
-        let mut bytes = vec![0; self.pages * 8];
-        File::open("/proc/self/pagemap")
-            .and_then(|file| file.read_exact_at(&mut bytes, (self.addr as usize / PAGE * 8) as u64))
-            .expect("CONFIG_PROC_PAGE_MONITOR");
-        bytes
-            .chunks_exact(8)
-            .map(|word| u64::from_ne_bytes(word.try_into().expect("it has eight bytes")))
+        let first = (self.addr as usize / PAGE) as u64;
+        words("/proc/self/pagemap", first..first + self.pages as u64)
+            .expect("CONFIG_PROC_PAGE_MONITOR")
+            .into_iter()
             .map(|word| (word & PRESENT != 0).then_some(word & FRAME))
             .collect()
     }
@@ -328,61 +336,60 @@ impl Drop for Map {
     }
 }
 
-/// Whether a child process finds what `check` looks for. The process has one thread.
-pub fn in_child(check: impl FnOnce() -> bool) -> Result<bool> {
+const SIGKILL: c_int = 9;
+
+/// A child process that does this, and ends with what that returns. The process has one thread.
+fn child(work: impl FnOnce() -> c_int) -> Result<c_int> {
     // SAFETY: There is one thread, so the child may do what the parent may.
     let pid = value(unsafe { libc::fork() })? as c_int;
     if pid == 0 {
-        let code = if check() { 0 } else { 1 };
+        let code = work();
         // SAFETY: Nothing of the parent's is to be torn down.
         unsafe { libc::_exit(code) };
     }
-    let mut status = -1;
-    // SAFETY: `status` is valid for writes.
-    value(unsafe { libc::waitpid(pid, &mut status, 0) })?;
-    Ok(status == 0)
+    Ok(pid)
 }
 
-/// Gives a child process some seconds for its work, and ends it then.
+/// How the child ended, or `None` if `options` say not to wait and it has not.
+fn wait_for(pid: c_int, options: c_int) -> Result<Option<c_int>> {
+    let mut status = -1;
+    // SAFETY: `status` is valid for writes.
+    let ended = value(unsafe { libc::waitpid(pid, &mut status, options) })?;
+    Ok((ended != 0).then_some(status))
+}
+
+/// Whether a child process finds what `check` looks for. The process has one thread.
+pub fn in_child(check: impl FnOnce() -> bool) -> Result<bool> {
+    let pid = child(|| if check() { 0 } else { 1 })?;
+    Ok(wait_for(pid, 0)? == Some(0))
+}
+
+/// Gives a child process some seconds for its work, and ends it then. The process has one thread.
 pub fn in_child_for(seconds: u64, work: impl FnOnce()) -> Result<()> {
     const WNOHANG: c_int = 1;
-    const SIGKILL: c_int = 9;
-    // SAFETY: There is one thread, so the child may do what the parent may.
-    let pid = value(unsafe { libc::fork() })? as c_int;
-    if pid == 0 {
+    let start = Instant::now();
+    let pid = child(|| {
         work();
-        // SAFETY: Nothing of the parent's is to be torn down.
-        unsafe { libc::_exit(0) };
-    }
-    let start = std::time::Instant::now();
-    let mut status = -1;
-    // SAFETY: The child is ours, and `status` is valid for writes.
-    while value(unsafe { libc::waitpid(pid, &mut status, WNOHANG) })? == 0 {
+        0
+    })?;
+    while wait_for(pid, WNOHANG)?.is_none() {
         if start.elapsed().as_secs() >= seconds {
             // SAFETY: It has not been waited for: no other process has its number.
             unsafe { libc::kill(pid, SIGKILL) };
         }
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
 
-/// Whether a child process was ended by our signal, after some microseconds, and not by itself. It has one thread.
+/// Whether a child process was ended by our signal, after some microseconds, and not by itself. The process has one thread.
 pub fn kill_child_after(microseconds: u64, work: impl FnOnce()) -> Result<bool> {
-    const SIGKILL: c_int = 9;
-    // SAFETY: There is one thread, so the child may do what the parent may.
-    let pid = value(unsafe { libc::fork() })? as c_int;
-    if pid == 0 {
+    let pid = child(|| {
         work();
-        // SAFETY: Nothing of the parent's is to be torn down.
-        unsafe { libc::_exit(1) };
-    }
-    std::thread::sleep(std::time::Duration::from_micros(microseconds));
-    let mut status = -1;
-    // SAFETY: The child is ours, and `status` is valid for writes.
-    unsafe {
-        libc::kill(pid, SIGKILL);
-        value(libc::waitpid(pid, &mut status, 0))?;
-    }
-    Ok(status == SIGKILL)
+        1
+    })?;
+    thread::sleep(Duration::from_micros(microseconds));
+    // SAFETY: It has not been waited for: no other process has its number.
+    unsafe { libc::kill(pid, SIGKILL) };
+    Ok(wait_for(pid, 0)? == Some(SIGKILL))
 }

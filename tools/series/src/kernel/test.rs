@@ -355,6 +355,15 @@ impl Session<'_> {
         }
     }
 
+    /// What must come out of a run depends on whether it is the base that ran.
+    fn require(&mut self, source: &Source, run: &Run, tests: &[GuestTest]) {
+        if source.commit == self.stack.base.commit {
+            self.require_base(run, tests);
+        } else {
+            self.require_all(run);
+        }
+    }
+
     /// Every case passes and the kernel does not complain. The kernel's own selftests are compared, not required.
     pub(super) fn require_all(&mut self, run: &Run) {
         let settings = &self.ctx.config.kernel;
@@ -456,13 +465,9 @@ impl Session<'_> {
                 continue;
             };
             let before = self.tally.failed;
-            if source.commit == base.commit {
-                self.require_base(&run, &tests);
-            } else {
-                self.require_all(&run);
-                if !quick {
-                    self.require_same(runs.iter().find(|run| is_base(run)), &run, &tests);
-                }
+            self.require(source, &run, &tests);
+            if !quick && source.commit != base.commit {
+                self.require_same(runs.iter().find(|run| is_base(run)), &run, &tests);
             }
             self.settle(&run, before)?;
             differs |= self.tally.failed > before;
@@ -508,17 +513,16 @@ impl Session<'_> {
                 continue;
             }
             let kernel = self.kernel(source, driver);
-            let is_base = source.commit == base.commit;
-            let tests = if is_base { &tests_on_base } else { &tests };
+            let tests = if source.commit == base.commit {
+                &tests_on_base
+            } else {
+                &tests
+            };
             let Some(run) = self.boot_built(kernel, &name, &tip, tests, &args) else {
                 continue;
             };
             let before = self.tally.failed;
-            if is_base {
-                self.require_base(&run, tests);
-            } else {
-                self.require_all(&run);
-            }
+            self.require(source, &run, tests);
             self.settle(&run, before)?;
             runs.push(run);
         }

@@ -267,17 +267,9 @@ static bool is_injected(int err)
 static int make_file(FIXTURE_DATA(fail_nth) *self,
 		     const FIXTURE_VARIANT(fail_nth) *variant)
 {
-	int fd;
-
 	if (variant->guest_memfd)
 		return gmem_create(self->vm, self->size, GMEM_SHARED);
-	fd = memfd_create("udmabuf-test", MFD_ALLOW_SEALING | variant->memfd_flags);
-	if (fd >= 0 && (ftruncate(fd, self->size) ||
-			fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))) {
-		close(fd);
-		return -1;
-	}
-	return fd;
+	return memfd_with_flags(variant->memfd_flags, self->size, F_SEAL_SHRINK);
 }
 
 /* Makes the files, of holes or of pages with a pattern(). */

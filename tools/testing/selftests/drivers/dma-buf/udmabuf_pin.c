@@ -172,19 +172,6 @@ static bool stop_faults(void)
 	return ok;
 }
 
-/* A memfd that is a hole of one huge page. */
-static int memfd_huge(size_t size)
-{
-	int fd = memfd_create("udmabuf-test", MFD_ALLOW_SEALING | MFD_HUGETLB);
-
-	if (fd >= 0 && (ftruncate(fd, size) ||
-			fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 /*
  * A huge page that fills a hole was one of those reserved. If it cannot be added
  * to the file, it goes back, and so does the reservation.
@@ -196,14 +183,14 @@ TEST_F(udmabuf_pin, huge_page_not_added)
 	int err;
 
 	/* Once as it should be. */
-	self->memfd = memfd_huge(huge);
+	self->memfd = memfd_with_flags(MFD_HUGETLB, huge, F_SEAL_SHRINK);
 	self->buf = udmabuf_create(self->dev, self->memfd, 0, huge, 0);
 	if (self->buf < 0)
 		SKIP(return, "no free huge page that can be pinned: %s", strerror(errno));
 	close(self->buf);
 	close(self->memfd);
 
-	self->memfd = memfd_huge(huge);
+	self->memfd = memfd_with_flags(MFD_HUGETLB, huge, F_SEAL_SHRINK);
 	ASSERT_GE(self->memfd, 0);
 	if (!start_faults()) {
 		stop_faults();

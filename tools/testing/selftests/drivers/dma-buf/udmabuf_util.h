@@ -18,9 +18,9 @@
 #define UDMABUF_DEV	"/dev/udmabuf"
 
 /* A memfd of @size bytes that is one hole and has the seals @seals. */
-static inline int memfd_sealed(size_t size, int seals)
+static inline int memfd_with_flags(unsigned int flags, size_t size, int seals)
 {
-	int fd = memfd_create("udmabuf-test", MFD_ALLOW_SEALING);
+	int fd = memfd_create("udmabuf-test", MFD_ALLOW_SEALING | flags);
 
 	if (fd < 0)
 		return -1;
@@ -29,6 +29,11 @@ static inline int memfd_sealed(size_t size, int seals)
 		return -1;
 	}
 	return fd;
+}
+
+static inline int memfd_sealed(size_t size, int seals)
+{
+	return memfd_with_flags(0, size, seals);
 }
 
 /* The fd of the new dma-buf, or -1 and errno. */
