@@ -593,7 +593,8 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
  * No seal can be added while the pages are being pinned; once they are,
  * F_SEAL_WRITE fails with -EBUSY until they are unpinned. Nothing keeps the
  * pages in the file afterwards: a hole punched later leaves the pins where they
- * are, on pages that the file has forgotten.
+ * are, on pages that the file has forgotten; or, if the hole is a part of a large
+ * folio, on pages of the file that are zeroes now.
  *
  * Every entry owns one pin. Give it back with unpin_user_ranges().
  *

@@ -43,11 +43,13 @@ enum pin_fd_op_flags {
  *             unlocked, uptodate and naturally aligned in the file. Fill a
  *             hole unless %PIN_FD_NOALLOC is set, as a page fault would, but
  *             never past the end of the file, and never with the zero page.
+ *             Do not clear what has a memory error: it may be unmapped.
  *             It may be marked dirty under %PIN_FD_WRITE. May sleep.
  *
  *             Errors: -ENOENT for a hole under %PIN_FD_NOALLOC, -EAGAIN or
- *             -EEXIST if it is worth another try, -EINVAL past the end;
- *             any other one is handed to the caller.
+ *             -EEXIST if it is worth another try, -EINVAL past the end,
+ *             -EHWPOISON for what would have to be cleared in spite of a
+ *             memory error; any other one is handed to the caller.
  * @may_pin:   Optional: may [@start, @end) be pinned now, with these flags?
  *             Without it, %PIN_FD_NOSHRINK is refused.
  * @flags:     see &enum pin_fd_op_flags

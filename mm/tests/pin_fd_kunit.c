@@ -1270,6 +1270,34 @@ static void pin_fd_shmem_fallocated(struct kunit *test)
 	unpin_user_ranges(ranges, nr, false);
 }
 
+/* With a memory error, such a page is not cleared: it may be unmapped. */
+static void pin_fd_shmem_poison(struct kunit *test)
+{
+	struct file *file = shmem_create(test, 2 * PAGE_SIZE);
+	struct pinned_range ranges[2];
+	struct folio *folio;
+	unsigned int nr;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "no CONFIG_MEMORY_FAILURE");
+
+	KUNIT_ASSERT_EQ(test, vfs_fallocate(file, 0, 0, 2 * PAGE_SIZE), 0);
+	folio = filemap_get_folio(file->f_mapping, 1);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
+
+	SetPageHWPoison(folio_file_page(folio, 1));
+	if (folio_test_large(folio))
+		folio_set_has_hwpoisoned(folio);
+	KUNIT_EXPECT_EQ(test, pin_file(test, file, 0, 2 * PAGE_SIZE, 0, ranges,
+				       2, &nr),
+			-EHWPOISON);
+	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(folio));
+	if (folio_test_large(folio))
+		folio_clear_has_hwpoisoned(folio);
+	ClearPageHWPoison(folio_file_page(folio, 1));
+	folio_put(folio);
+}
+
 static void pin_fd_shmem_noalloc(struct kunit *test)
 {
 	struct file *file = shmem_create(test, SHMEM_PAGES * PAGE_SIZE);
@@ -1383,6 +1411,7 @@ static struct kunit_case pin_fd_cases[] = {
 	KUNIT_CASE(pin_fd_shmem_dirty),
 	KUNIT_CASE(pin_fd_shmem_data),
 	KUNIT_CASE(pin_fd_shmem_fallocated),
+	KUNIT_CASE(pin_fd_shmem_poison),
 	KUNIT_CASE(pin_fd_shmem_noalloc),
 	KUNIT_CASE(pin_fd_shmem_seals),
 	KUNIT_CASE(pin_fd_shmem_partial),

@@ -48,7 +48,9 @@ use core::{
 /// The data is dropped with the last reference to the buffer. All operations are called
 /// concurrently, except that those with a [`Locked`] are serialised for each buffer.
 ///
-/// All operations may sleep.
+/// All operations may sleep. Those with a [`Locked`] hold the reservation lock, which comes after
+/// the mmap lock, and so after the inode lock of most files: pages of a file must not be pinned
+/// there.
 ///
 /// As importers are other tasks, and as the last of them can outlive the one that exported the
 /// buffer, the data must be `Send`, `Sync` and borrow nothing. What is not does not compile:
@@ -219,8 +221,9 @@ impl Locked<'_> {
     /// not concern: a CPU that only writes, and a device that only reads. Mappings into the kernel
     /// are left alone too: their caches are not invalidated.
     ///
-    /// If a device has a bounce buffer, all of that is copied over the pages. What was written to
-    /// them since they were handed to the device, other than by an access that has ended with
+    /// If a device has a bounce buffer, all of that is copied over the pages; if it is not coherent
+    /// with the caches, their lines are dropped. What was written to the pages since they were
+    /// handed to the device, other than by an access that has ended with
     /// [`Locked::sync_for_device`], is lost, unless the device only reads.
     pub fn sync_for_cpu(&self, access: DataDirection) {
         for table in &self.lent().tables {
@@ -532,9 +535,9 @@ impl<T: Exporter> VTable<T> {
             lock.lent_mut().tables.reserve(1, GFP_KERNEL)?;
 
             let attachment = Attachment {
-                // INVARIANT: As for this function, the device is set up for DMA. That is what every
-                // exporter relies on: whether the device is bound to a driver is up to the
-                // importer.
+                // INVARIANT: As required of this function, the device is set up for DMA. Every
+                // exporter relies on that, and none can check it: whether the device is bound to a
+                // driver is up to the importer, and so is what unbinding takes away.
                 //
                 // SAFETY: As required of this function, the importer holds a reference to the
                 // device, which is attached during this call.

@@ -47,7 +47,6 @@ use crate::{
     },
     prelude::*,
     scatterlist::SGTable,
-    sizes::SizeConstants,
     sync::{
         aref::ARef,
         atomic::{
@@ -104,11 +103,10 @@ struct Importer {
 }
 
 impl Importer {
-    /// A device that takes at most `max_segment` bytes at once; 0 stands for the default, 64 KiB.
-    fn new(max_segment: usize) -> Result<Self> {
+    fn new() -> Result<Self> {
         let reg = faux::Registration::new(c"rust_dma_buf", None)?;
         let params = bindings::device_dma_parameters {
-            max_segment_size: max_segment.try_into()?,
+            max_segment_size: u32::MAX,
             ..pin_init::zeroed()
         };
         let mut params = KBox::new(params, GFP_KERNEL)?;
@@ -140,6 +138,14 @@ impl Importer {
 
     fn as_raw(&self) -> *mut bindings::device {
         Self::device(&self.reg)
+    }
+
+    /// How many pages it can map at once.
+    fn max_pages(&self) -> usize {
+        // SAFETY: The device is valid.
+        let size = unsafe { bindings::dma_max_mapping_size(self.as_raw()) };
+
+        size >> PAGE_SHIFT
     }
 
     /// Whether the addresses of the device are made by the direct mapping.
@@ -293,7 +299,7 @@ fn shared(size: usize) -> Result<(ARef<DmaBuf>, Arc<PinnedRanges>)> {
 /// As [`shared`], if it can be found out what a device sees of the buffer. Says so if it cannot: a
 /// test gives up then.
 fn shared_with_device() -> Result<Option<(ARef<DmaBuf>, Arc<PinnedRanges>)>> {
-    if !Importer::new(0)?.is_direct() {
+    if !Importer::new()?.is_direct() {
         pr_info!("the addresses of devices are not those of the direct mapping: test skipped\n");
         return Ok(None);
     }
@@ -493,7 +499,7 @@ fn with_importer<R>(
 
 /// What mapping the buffer for an importer fails with, if it does.
 fn map_error(buf: &DmaBuf, pages: &PinnedRanges, dir: DataDirection) -> Result<Option<Error>> {
-    Ok(with_importer(buf, pages, &Importer::new(0)?, dir, |_| ())?.err())
+    Ok(with_importer(buf, pages, &Importer::new()?, dir, |_| ())?.err())
 }
 
 fn begin_cpu_access(buf: &DmaBuf, access: DataDirection) -> Result {
@@ -701,49 +707,23 @@ mod kunit {
         for i in 0..NR_PAGES {
             cpu_byte(&pages, i)?.write(i as u8 + 1)?;
         }
-        for max_segment in [0, PAGE_SIZE, 3 * PAGE_SIZE + 1] {
-            let importer = Importer::new(max_segment)?;
-            let dir = DataDirection::Bidirectional;
+        let importer = Importer::new()?;
+        let dir = DataDirection::Bidirectional;
 
-            with_importer(&buf, &pages, &importer, dir, |view| -> Result {
-                let mut size = 0;
-                // What a device takes that says nothing.
-                let most = if max_segment == 0 {
-                    usize::SZ_64K
-                } else {
-                    max_segment
-                };
-                for entry in view.table.iter() {
-                    let len = usize::try_from(entry.dma_len())?;
+        with_importer(&buf, &pages, &importer, dir, |view| -> Result {
+            let mut size = 0;
+            for entry in view.table.iter() {
+                size += usize::try_from(entry.dma_len())?;
+            }
+            assert_eq!(size, SIZE);
+            // There is one entry for each run, unless the mapping has merged them.
+            assert!(view.table.iter().count() <= pages.runs(importer.max_pages()).count());
 
-                    assert!(len <= most);
-                    size += len;
-                }
-                assert_eq!(size, SIZE);
-                // There is one entry for each run, unless the mapping has merged them.
-                assert!(view.table.iter().count() <= pages.runs(most / PAGE_SIZE).count());
-
-                for i in 0..NR_PAGES {
-                    assert_eq!(usize::from(view.byte(i)?.read()?), i + 1);
-                }
-                Ok(())
-            })???;
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn device_that_takes_less_than_a_page_is_refused() -> Result {
-        let (buf, pages) = shared(SIZE)?;
-        let dir = DataDirection::ToDevice;
-
-        for (max_segment, refused) in [(1, true), (PAGE_SIZE - 1, true), (PAGE_SIZE, false)] {
-            let importer = Importer::new(max_segment)?;
-            let res = with_importer(&buf, &pages, &importer, dir, |_| ())?;
-
-            assert_eq!(res.err(), refused.then_some(EINVAL));
-        }
-        Ok(())
+            for i in 0..NR_PAGES {
+                assert_eq!(usize::from(view.byte(i)?.read()?), i + 1);
+            }
+            Ok(())
+        })??
     }
 
     #[test]
@@ -761,7 +741,7 @@ mod kunit {
         let mut value = 0;
 
         for dir in [FromDevice, Bidirectional] {
-            with_importer(&buf, &pages, &Importer::new(0)?, dir, |view| -> Result {
+            with_importer(&buf, &pages, &Importer::new()?, dir, |view| -> Result {
                 let bounces = view.bounces(last)?;
 
                 for access in [FromDevice, Bidirectional] {
@@ -796,7 +776,7 @@ mod kunit {
         let mut value = 0;
 
         for dir in [ToDevice, Bidirectional] {
-            with_importer(&buf, &pages, &Importer::new(0)?, dir, |view| -> Result {
+            with_importer(&buf, &pages, &Importer::new()?, dir, |view| -> Result {
                 let bounces = view.bounces(last)?;
 
                 for access in [ToDevice, Bidirectional] {
@@ -829,7 +809,7 @@ mod kunit {
         let cpu = cpu_byte(&pages, 0)?;
 
         for access in [FromDevice, Bidirectional] {
-            with_importer(&buf, &pages, &Importer::new(0)?, Bidirectional, |view| {
+            with_importer(&buf, &pages, &Importer::new()?, Bidirectional, |view| {
                 let bounces = view.bounces(0)?;
 
                 begin_cpu_access(&buf, ToDevice)?;
@@ -844,7 +824,7 @@ mod kunit {
         }
 
         // A device that only reads has nothing to hand over.
-        with_importer(&buf, &pages, &Importer::new(0)?, ToDevice, |_| {
+        with_importer(&buf, &pages, &Importer::new()?, ToDevice, |_| {
             cpu.write(3)?;
             begin_cpu_access(&buf, FromDevice)?;
             assert_eq!(cpu.read()?, 3);
@@ -863,7 +843,7 @@ mod kunit {
         let Some((buf, pages)) = shared_with_device()? else {
             return Ok(());
         };
-        let importer = Importer::new(0)?;
+        let importer = Importer::new()?;
         let cpu = cpu_byte(&pages, 0)?;
 
         with_importer(&buf, &pages, &importer, Bidirectional, |view| -> Result {
@@ -925,7 +905,7 @@ mod kunit {
         let Some((buf, pages)) = shared_with_device()? else {
             return Ok(());
         };
-        let importer = Importer::new(0)?;
+        let importer = Importer::new()?;
         let dir = DataDirection::FromDevice;
 
         with_importer(&buf, &pages, &importer, dir, |view| view.byte(0)?.write(42))???;
@@ -936,7 +916,7 @@ mod kunit {
     #[test]
     fn unmapping_keeps_what_was_written() -> Result {
         let (buf, pages) = shared(SIZE)?;
-        let importer = Importer::new(0)?;
+        let importer = Importer::new()?;
         let dir = DataDirection::Bidirectional;
 
         // With swiotlb=force, the device has a copy of the pages.

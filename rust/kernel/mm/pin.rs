@@ -524,8 +524,9 @@ impl PinnedRanges {
     /// pages have more bytes than a `usize` can count, or one has a number of more than 44 bits.
     ///
     /// Takes the inode lock of `file` and may sleep; a fatal signal interrupts it. For most files
-    /// that lock comes before the mmap lock, so the latter must not be held: handlers of `mmap` and
-    /// of page faults must not call this.
+    /// that lock comes before the mmap lock, so the latter must not be held, nor a lock that comes
+    /// after it, as the reservation lock of a dma-buf does: handlers of `mmap` and of page faults
+    /// must not call this, nor must the serialised operations of an exporter.
     ///
     /// [`pin_user_pages_fd()`]: srctree/include/linux/pin_fd.h
     pub fn pin(&mut self, file: &LocalFile, offset: Offset, len: usize, flags: Flags) -> Result {

@@ -7,8 +7,8 @@
 use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant};

@@ -270,7 +270,9 @@ impl<'vma> VmFault<'vma> {
             // SAFETY: By the type invariants, `vmf` is valid, its virtual memory area is locked,
             // and `vmf->pmd` is valid, as the order is 0. The area has only `VM_PFNMAP` of the two
             // flags, and is no COW mapping. By the type invariants of `PinnedPage`, `pfns` are
-            // pages that are kept pinned for `'vma`, so for longer than they are mapped.
+            // pages that are kept pinned for `'vma`, so for longer than they are mapped. They are
+            // RAM and cached as such, and nothing here can ask for another memory type:
+            // `vm_page_prot` comes from the flags of the area.
             let ret = unsafe {
                 bindings::vmf_insert_pfns(
                     self.vmf,
