@@ -241,9 +241,14 @@ static bool pin_fd_fast(struct pin_fd_walk *walk)
 	return true;
 }
 
-/* Pin @folio as soon as it is not locked; the pin takes over our reference. */
-static int pin_fd_pin(struct pin_fd_walk *walk, struct folio *folio)
+/*
+ * Pin @range as soon as its folio is not locked; the pin takes over our reference.
+ * memory_failure() may have handled an error while we waited for the lock.
+ */
+static int pin_fd_pin(struct pin_fd_walk *walk, const struct pinned_range *range)
 {
+	struct folio *folio = range->folio;
+	bool large = folio_test_large(folio);
 	int err;
 
 	if (!(walk->ops->flags & PIN_FD_OP_PAGE_CACHE))
@@ -251,10 +256,12 @@ static int pin_fd_pin(struct pin_fd_walk *walk, struct folio *folio)
 
 	if (unlikely(folio_lock_killable(folio)))
 		return -EINTR;
-	if (likely(pin_fd_is_cached(walk, folio, folio_test_large(folio))))
-		err = folio_ref_to_pin(folio) ? 0 : -ENOMEM;
-	else
+	if (unlikely(!pin_fd_is_cached(walk, folio, large)))
 		err = -EAGAIN;
+	else if (pin_fd_poisoned(folio, large, range->offset, range->len))
+		err = -EHWPOISON;
+	else
+		err = folio_ref_to_pin(folio) ? 0 : -ENOMEM;
 	folio_unlock(folio);
 	return err;
 }
@@ -340,7 +347,7 @@ static int pin_fd_take(struct pin_fd_walk *walk, struct folio_batch *fbatch)
 			err = -EAGAIN;
 			break;
 		}
-		err = pin_fd_pin(walk, folio);
+		err = pin_fd_pin(walk, &range);
 		if (unlikely(err))
 			break;
 		pin_fd_add(walk, &count, range);
@@ -478,15 +485,16 @@ static int pin_fd_permitted(struct file *file, loff_t start, loff_t end,
 static int pin_fd_valid(struct file *file, loff_t start, size_t len,
 			unsigned int flags, unsigned int max_ranges)
 {
+	/* The wrong type is told whatever else is wrong. */
+	if (!file->f_op->pin_fd_ops)
+		return -EOPNOTSUPP;
 	if (flags & ~PIN_FD_FLAGS)
 		return -EINVAL;
 	if (!len || !max_ranges || start < 0)
 		return -EINVAL;
 	if (!PAGE_ALIGNED(start) || !PAGE_ALIGNED(len))
 		return -EINVAL;
-	if (len > LLONG_MAX - start)
-		return -EINVAL;
-	return file->f_op->pin_fd_ops ? 0 : -EOPNOTSUPP;
+	return len > LLONG_MAX - start ? -EINVAL : 0;
 }
 
 /**
@@ -611,7 +619,8 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
  * * -EOPNOTSUPP: the file's type does not opt in
  * * -EACCES: the file is not open for reading, or, with %PIN_FD_WRITE, not for
  *   writing or for appending only
- * * -EPERM: %PIN_FD_WRITE and the file is sealed against writing
+ * * -EPERM: %PIN_FD_WRITE and the file is sealed against writing, or, with any
+ *   flags, its memory is private to a guest
  * * -ETXTBSY: %PIN_FD_WRITE and the file is in use as swap space
  * * -EHWPOISON: a page has a memory error
  * * -ENOMEM, -ENOSPC, -EDQUOT: no memory, no huge page, no space in the file

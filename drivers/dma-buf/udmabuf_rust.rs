@@ -152,7 +152,8 @@ impl Udmabuf {
 
         for item in items {
             let memfd = LocalFile::fget(item.memfd).map_err(|_| EBADFD)?;
-            let (offset, len) = (item.offset.try_into()?, item.size.try_into()?);
+            // CAST: What is negative then is refused, after what the file is.
+            let (offset, len) = (item.offset as Offset, item.size.try_into()?);
 
             pages
                 .pin(&memfd, offset, len, GFP_KERNEL_ACCOUNT)

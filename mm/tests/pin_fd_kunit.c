@@ -9,10 +9,13 @@
 
 #include <linux/anon_inodes.h>
 #include <linux/bits.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
+#include <linux/kthread.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -377,6 +380,9 @@ static void pin_fd_type(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake_pin(fake, 0, 1, PIN_FD_WRITE), -EOPNOTSUPP);
 	/* And what lies past the end. */
 	KUNIT_EXPECT_EQ(test, fake_pin(fake, FAKE_PAGES, 1, 0), -EOPNOTSUPP);
+	/* And arguments that are wrong for any file. */
+	KUNIT_EXPECT_EQ(test, fake_pin(fake, 0, 0, 0), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, fake_pin(fake, 0, 1, BIT(31)), -EOPNOTSUPP);
 	fake_expect_idle(fake);
 }
 
@@ -1126,6 +1132,63 @@ static void pin_fd_cached_poison(struct kunit *test)
 	fake_expect_idle(fake);
 }
 
+struct fake_thread {
+	struct fake *fake;
+	struct completion done;
+	long ret;
+};
+
+static int fake_pin_in_thread(void *data)
+{
+	struct fake_thread *thread = data;
+
+	thread->ret = pin_user_pages_fd(thread->fake->file, 0, PAGE_SIZE, 0,
+					thread->fake->ranges, 1,
+					&thread->fake->nr_ranges);
+	complete(&thread->done);
+	return 0;
+}
+
+/* The memory error is found by who has the lock that the pin waits for. */
+static void pin_fd_poisoned_meanwhile(struct kunit *test)
+{
+	struct fake *fake = fake_create(test, &fake_cached_fops, O_RDWR, 1);
+	struct fake_thread thread = { .fake = fake };
+	struct task_struct *task;
+	struct folio *folio;
+	unsigned int i;
+	bool waits;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "no CONFIG_MEMORY_FAILURE");
+
+	fake_cache_folio(fake, 0, true);
+	folio = fake->folios[0];
+	init_completion(&thread.done);
+	fake->nr_ranges = UINT_MAX;
+
+	folio_lock(folio);
+	task = kthread_run(fake_pin_in_thread, &thread, "pin_fd_kunit");
+	if (IS_ERR(task)) {
+		folio_unlock(folio);
+		KUNIT_FAIL_AND_ABORT(test, "no thread");
+	}
+	for (i = 0; i < 1000 && !folio_test_waiters(folio); i++)
+		usleep_range(1000, 2000);
+	waits = folio_test_waiters(folio);
+	SetPageHWPoison(folio_page(folio, 0));
+	folio_unlock(folio);
+	wait_for_completion(&thread.done);
+	ClearPageHWPoison(folio_page(folio, 0));
+
+	KUNIT_EXPECT_TRUE(test, waits);
+	KUNIT_EXPECT_EQ(test, thread.ret, -EHWPOISON);
+	KUNIT_EXPECT_EQ(test, fake->nr_ranges, 0);
+	truncate_inode_pages(fake->file->f_mapping, 0);
+	lru_add_drain_all();
+	fake_expect_idle(fake);
+}
+
 /* shmem */
 
 #define SHMEM_PAGES	8UL
@@ -1408,6 +1471,7 @@ static struct kunit_case pin_fd_cases[] = {
 	KUNIT_CASE(pin_fd_left_the_cache),
 	KUNIT_CASE(pin_fd_cached_large),
 	KUNIT_CASE(pin_fd_cached_poison),
+	KUNIT_CASE(pin_fd_poisoned_meanwhile),
 	KUNIT_CASE(pin_fd_shmem_dirty),
 	KUNIT_CASE(pin_fd_shmem_data),
 	KUNIT_CASE(pin_fd_shmem_fallocated),

@@ -123,8 +123,8 @@ pub trait Exporter: Send + Sync + Sized + 'static {
     /// Sets up a mapping of the buffer into a process.
     ///
     /// The range is known to be inside of the buffer. The returned operations will handle the page
-    /// faults. They are installed after this function has returned them, when nothing can fail any
-    /// more: a mapping that fails is never seen by them.
+    /// faults. They are installed after this function has returned them: if it fails, they never
+    /// see the mapping.
     ///
     /// Called with the mmap lock held for writing: must not call [`PinnedRanges::pin`] or
     /// [`PinnedRanges::check`].
@@ -321,8 +321,13 @@ pub struct Mapped<'a> {
 /// namespace `DMA_BUF`.
 ///
 /// The buffer keeps the module that implements [`Exporter`] loaded, and a mapping into a process
-/// keeps the buffer: no operation is called after the module is gone. What else the module has
-/// registered, like the device that created the buffer, can go before the buffer does.
+/// keeps the buffer: no operation is called after that module is gone. It has to be the one that
+/// calls this, because generic code is compiled where it is used. An implementation in a library,
+/// for whoever calls it, would have to ask for the caller's module; there is none yet, and
+/// [`MiscDevice`] has the same limit. What else the module has registered, like the device that
+/// created the buffer, can go before the buffer does.
+///
+/// [`MiscDevice`]: crate::miscdevice::MiscDevice
 ///
 /// # Examples
 ///

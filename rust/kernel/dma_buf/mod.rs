@@ -99,6 +99,17 @@ impl DmaBuf {
     /// The file descriptor takes over the reference, and user space may close it before this
     /// returns. The only flag with a meaning is [`O_CLOEXEC`]. May sleep.
     ///
+    /// As the reference is gone, nothing can be done with the buffer by it afterwards:
+    ///
+    /// ```ignore,compile_fail,E0382
+    /// # use kernel::{dma_buf::DmaBuf, prelude::*, sync::aref::ARef};
+    /// fn size_of_shared(buf: ARef<DmaBuf>) -> Result<usize> {
+    ///     DmaBuf::into_fd(buf, 0)?;
+    ///     // Error: `buf` was moved. User space may have closed the file descriptor.
+    ///     Ok(buf.size())
+    /// }
+    /// ```
+    ///
     /// [`O_CLOEXEC`]: crate::fs::file::flags::O_CLOEXEC
     pub fn into_fd(this: ARef<Self>, flags: u32) -> Result<c_int> {
         // SAFETY: `this` owns a reference to a valid buffer.

@@ -713,7 +713,9 @@ mod kunit {
         with_importer(&buf, &pages, &importer, dir, |view| -> Result {
             let mut size = 0;
             for entry in view.table.iter() {
-                size += usize::try_from(entry.dma_len())?;
+                let len = usize::try_from(entry.dma_len())?;
+                assert!(len >> PAGE_SHIFT <= importer.max_pages());
+                size += len;
             }
             assert_eq!(size, SIZE);
             // There is one entry for each run, unless the mapping has merged them.

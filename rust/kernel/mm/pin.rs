@@ -487,7 +487,7 @@ impl PinnedRanges {
     /// The number of ranges that are handed to or taken from C at once.
     const BATCH: usize = 32;
 
-    /// The same for large parts of files: what a page has room for.
+    /// The same if it is not done at once: what a page has room for.
     const LARGE_BATCH: usize = 4096 / size_of::<bindings::pinned_range>();
 
     /// The number of ranges that memory is allocated for before they are pinned: 8 MiB of memory.
@@ -521,7 +521,8 @@ impl PinnedRanges {
     ///
     /// On error, the list is as it was before. See [`pin_user_pages_fd()`] for the errors. Besides,
     /// fails with [`ENOMEM`] if there is no memory for the list, and with [`EOVERFLOW`] if all its
-    /// pages have more bytes than a `usize` can count, or one has a number of more than 44 bits.
+    /// pages have more bytes than a `usize` can count, one has a number of more than 44 bits, or a
+    /// folio more than 2^20 pages.
     ///
     /// Takes the inode lock of `file` and may sleep; a fatal signal interrupts it. For most files
     /// that lock comes before the mmap lock, so the latter must not be held, nor a lock that comes
@@ -552,14 +553,8 @@ impl PinnedRanges {
     ) -> Result {
         let mut few = [const { MaybeUninit::<bindings::pinned_range>::uninit() }; Self::BATCH];
         let mut many = KVec::new();
-
-        // Asking C less often pays only if there is a lot to ask for.
-        let large = len >> PAGE_SHIFT > 8 * Self::LARGE_BATCH;
-        let batch = if large && many.reserve(Self::LARGE_BATCH, flags).is_ok() {
-            many.spare_capacity_mut()
-        } else {
-            &mut few[..]
-        };
+        let mut larger = Some(&mut many);
+        let mut batch = &mut few[..];
 
         loop {
             let mut nr: c_uint = 0;
@@ -602,6 +597,16 @@ impl PinnedRanges {
                 .ok()
                 .and_then(|pinned| offset.checked_add(pinned))
                 .ok_or(EOVERFLOW)?;
+
+            // To ask C less often pays if it would have to be asked again and again. What is left
+            // is likely to be as fragmented as what came so far.
+            if len > pinned {
+                if let Some(many) = larger.take() {
+                    if many.reserve(Self::LARGE_BATCH, flags).is_ok() {
+                        batch = many.spare_capacity_mut();
+                    }
+                }
+            }
         }
     }
 

@@ -125,8 +125,8 @@ pub trait VmOps: Sync + Sized + 'static {
     ///
     /// [`FaultError::Fallback`] is not for this function, and becomes [`FaultError::Sigbus`].
     ///
-    /// Called with the mmap lock or the lock of the area held for reading; may sleep, but must not
-    /// call [`PinnedRanges::pin`] or [`PinnedRanges::check`].
+    /// Called with the mmap lock or the lock of the area held, for reading at least; may sleep, but
+    /// must not call [`PinnedRanges::pin`] or [`PinnedRanges::check`].
     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError>;
 
     /// Handles the first access to a part of the mapping that a huge page of [`VmFault::order`]
@@ -148,7 +148,8 @@ pub trait VmOps: Sync + Sized + 'static {
 ///
 /// # Invariants
 ///
-/// - `vmf` points to a valid `struct vm_fault`, whose virtual memory area is locked for reading.
+/// - `vmf` points to a valid `struct vm_fault`, whose virtual memory area is locked, for reading at
+///   least.
 /// - `order` is that of the handler that was called, and 0 for [`VmOps::fault`]. If it is at most
 ///   that of a `pmd`, `vmf->pmd` is valid.
 /// - What lives for `'vma` lives longer than the virtual memory area of the fault, and longer than
@@ -376,8 +377,8 @@ impl<T: VmOps> Operations<T> {
 
     /// # Safety
     ///
-    /// `vmf` must be a valid pointer to a `struct vm_fault`, whose virtual memory area is locked
-    /// for reading, and has a `T` as its private data that lives longer than the mapping.
+    /// `vmf` must be a valid pointer to a `struct vm_fault`, whose virtual memory area is locked,
+    /// for reading at least, and has a `T` as its private data that lives longer than the mapping.
     unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: As required of this function. The order is 0.
         unsafe {

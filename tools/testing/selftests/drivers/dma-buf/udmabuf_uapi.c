@@ -311,7 +311,14 @@ TEST_F(udmabuf_uapi, list)
 	l->list[PAGES - 1].offset = self->size;
 	EXPECT_ERR(ioctl(self->dev, UDMABUF_CREATE_LIST, l), EINVAL);
 	l->list[PAGES - 1].offset = 0;
+	l->list[PAGES - 1].size = 0;
+	EXPECT_ERR(ioctl(self->dev, UDMABUF_CREATE_LIST, l), EINVAL);
+	/* A wrong file is told even if nothing or too much of it is asked for. */
 	l->list[PAGES - 1].memfd = self->dev;
+	EXPECT_ERR(ioctl(self->dev, UDMABUF_CREATE_LIST, l), EBADFD);
+	l->list[PAGES - 1].size = self->page;
+	EXPECT_ERR(ioctl(self->dev, UDMABUF_CREATE_LIST, l), EBADFD);
+	l->list[PAGES - 1].offset = 1ULL << 63;
 	EXPECT_ERR(ioctl(self->dev, UDMABUF_CREATE_LIST, l), EBADFD);
 	l->count = 0;
 	EXPECT_ERR(ioctl(self->dev, UDMABUF_CREATE_LIST, l), EINVAL);
