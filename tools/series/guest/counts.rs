@@ -30,9 +30,13 @@ pub fn count() -> Counts {
     }
 }
 
-/// How often this has happened, as /proc/vmstat names it.
+/// How often this has happened, as /proc/vmstat names it; or how much there is, as /proc/meminfo does, with a colon.
 pub fn events(name: &str) -> i64 {
-    value("/proc/vmstat", name)
+    let file = match name.ends_with(':') {
+        true => "/proc/meminfo",
+        false => "/proc/vmstat",
+    };
+    value(file, name)
 }
 
 fn value(file: &str, name: &str) -> i64 {
@@ -43,9 +47,9 @@ fn value(file: &str, name: &str) -> i64 {
         .unwrap_or_else(|| panic!("{file} has no {name}"))
 }
 
-/// Whether they are what they were. A process that was killed may still be giving back: it has a second for that.
+/// Whether they are what they were. A process that was killed may still be giving back: it has ten seconds for that.
 pub fn returned(before: &Counts) -> bool {
-    for _ in 0..20 {
+    for _ in 0..200 {
         if count() == *before {
             return true;
         }

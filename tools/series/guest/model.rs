@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What files, buffers and mappings must contain: a plain model, in which a page is a number.
 
-use crate::sys::{F_SEAL_FUTURE_WRITE, F_SEAL_SHRINK, F_SEAL_WRITE, Fd, Map};
+use std::ops::Range;
+
+use crate::calls::{F_SEAL_SEAL, Mapping};
+use crate::sys::{F_SEAL_FUTURE_WRITE, F_SEAL_SHRINK, F_SEAL_WRITE, Fd};
 
 /// The words of a page that are written. All others stay zero.
 pub const WRITTEN: [usize; 2] = [0, 511];
@@ -42,8 +45,16 @@ pub struct File {
 }
 
 impl File {
+    pub fn is_huge(&self) -> bool {
+        self.unit > 1
+    }
+
     pub fn forbids_writing(&self) -> bool {
         self.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) != 0
+    }
+
+    pub fn forbids_seals(&self) -> bool {
+        self.seals & F_SEAL_SEAL != 0
     }
 
     pub fn can_be_pinned(&self) -> bool {
@@ -60,20 +71,129 @@ impl File {
     }
 }
 
+/// One of the descriptors of a buffer.
+#[derive(Debug)]
+pub struct Descriptor {
+    pub fd: Fd,
+    pub closes_on_exec: bool,
+}
+
 #[derive(Debug)]
 pub struct Buffer {
-    pub fd: Fd,
+    /// No other buffer of the round has this number.
+    pub number: usize,
+    /// At least one.
+    pub descriptors: Vec<Descriptor>,
     pub pages: Vec<PageId>,
     /// Access by the CPU was begun once.
     pub begun: bool,
+    /// As it was set.
+    pub name: Option<String>,
+    /// All descriptors have this in common.
+    pub nonblocking: bool,
+}
+
+/// How a page of a mapping is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setup {
+    pub readable: bool,
+    pub writable: bool,
+    /// The last advice about the order of accesses.
+    pub order: i32,
+    /// The last advice about huge pages, or 0.
+    pub huge: i32,
+    /// A child process gets it too.
+    pub copied: bool,
+}
+
+impl Setup {
+    pub fn new(readable: bool, writable: bool) -> Self {
+        Setup {
+            readable,
+            writable,
+            order: 0,
+            huge: 0,
+            copied: true,
+        }
+    }
 }
 
 /// A mapping of a buffer, which keeps its pages.
 #[derive(Debug)]
 pub struct View {
-    pub map: Map,
+    pub map: Mapping,
+    /// The number of the buffer.
+    pub buffer: usize,
     pub pages: Vec<PageId>,
     /// All pages of the buffer: they stay pinned.
     pub kept: Vec<PageId>,
-    pub writable: bool,
+    pub setups: Vec<Setup>,
+    /// The pages that an area of the kernel starts with. It splits one where a part is set up in another way, and does
+    /// not merge areas of page frames when that is undone.
+    starts: Vec<bool>,
+}
+
+impl View {
+    pub fn new(map: Mapping, buffer: &Buffer, pages: Range<usize>, setup: Setup) -> Self {
+        let len = pages.len();
+        let mut starts = vec![false; len];
+        starts[0] = true;
+        View {
+            map,
+            buffer: buffer.number,
+            pages: buffer.pages[pages].to_vec(),
+            kept: buffer.pages.clone(),
+            setups: vec![setup; len],
+            starts,
+        }
+    }
+
+    /// How many areas of the kernel it consists of. Each has a reference to the buffer.
+    pub fn areas(&self) -> usize {
+        self.starts.iter().filter(|start| **start).count()
+    }
+
+    /// Sets up a part in another way.
+    pub fn set_up(&mut self, pages: Range<usize>, change: impl Fn(&mut Setup)) {
+        let changes = |setup: Setup| {
+            let mut other = setup;
+            change(&mut other);
+            other != setup
+        };
+        // An area in which nothing changes is not split.
+        if changes(self.setups[pages.start]) {
+            self.starts[pages.start] = true;
+        }
+        if pages.end < self.pages.len() && changes(self.setups[pages.end - 1]) {
+            self.starts[pages.end] = true;
+        }
+        self.setups[pages].iter_mut().for_each(change);
+    }
+
+    /// The pages in front have been removed.
+    pub fn lose_front(&mut self, pages: usize) {
+        self.pages.drain(..pages);
+        self.setups.drain(..pages);
+        self.starts.drain(..pages);
+        self.starts[0] = true;
+    }
+
+    /// Only these pages are left.
+    pub fn lose_back(&mut self, pages: usize) {
+        self.pages.truncate(pages);
+        self.setups.truncate(pages);
+        self.starts.truncate(pages);
+    }
+
+    /// Makes what follows this page a view of its own, in the same area.
+    pub fn split_off(&mut self, page: usize) -> Self {
+        View {
+            map: self.map.split_off(page),
+            buffer: self.buffer,
+            pages: self.pages.split_off(page),
+            kept: self.kept.clone(),
+            setups: self.setups.split_off(page),
+            starts: self.starts.split_off(page),
+        }
+    }
 }

@@ -1,16 +1,62 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One round: a sequence of calls that a seed determines.
+//! One round: a sequence of calls that a seed determines. Here are those on files and on the device.
 
-use std::fmt;
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
 
-use crate::model::{Buffer, File, Memory, PageId, View, WRITTEN};
+use crate::calls::{self, Again, EACCES, F_GET_SEALS, F_SEAL_SEAL};
+use crate::kinds::Done;
+use crate::model::{Buffer, Descriptor, File, Memory, PageId, View, WRITTEN};
 use crate::sys::{self, *};
 
 const MOST_FILES: usize = 6;
 const MOST_BUFFERS: usize = 8;
-const MOST_VIEWS: usize = 8;
+pub const MOST_VIEWS: usize = 8;
 /// The default of the module's parameter.
 const LIST_LIMIT: usize = 1024;
+
+/// What can be chosen, and how often it is in comparison. One that finds nothing to work on returns `None`, and
+/// something else is chosen.
+type Choice = (usize, fn(&mut Round) -> Option<()>);
+
+const CHOICES: [Choice; 36] = [
+    (8, Round::new_file),
+    (10, Round::write_file),
+    (8, Round::read_file),
+    (5, Round::punch),
+    (4, Round::allocate),
+    (2, Round::resize),
+    (2, Round::seal),
+    (2, Round::page_out),
+    (3, Round::close_file),
+    (8, Round::create),
+    (6, Round::create_list),
+    (3, Round::wrong_calls_on_the_device),
+    (6, Round::sync),
+    (4, Round::name),
+    (3, Round::export_fence),
+    (3, Round::import_fence),
+    (2, Round::poll),
+    (2, Round::fdinfo),
+    (2, Round::look_up),
+    (3, Round::seek),
+    (5, Round::flags),
+    (5, Round::refused),
+    (3, Round::duplicate),
+    (3, Round::close_buffer),
+    (8, Round::map),
+    (16, Round::access),
+    (3, Round::cut),
+    (4, Round::remap),
+    (5, Round::protect),
+    (6, Round::advise),
+    (3, Round::flush),
+    (3, Round::read_into),
+    (3, Round::write_from),
+    (1, Round::peek),
+    (3, Round::unmap),
+    (1, Round::child),
+];
 
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -21,29 +67,24 @@ struct Item {
     size: u64,
 }
 
-/// How often calls went well, and how often they failed as they should.
-#[derive(Default)]
-pub struct Done {
-    right: u64,
-    refused: u64,
-    words: u64,
-}
-
-impl fmt::Display for Done {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} calls went well, {} were refused, {} words compared",
-            self.right, self.refused, self.words
-        )
-    }
+/// An item that is asked for, and what is wrong with it.
+struct Wish {
+    item: Item,
+    /// What it names, if that is a file.
+    file: Option<usize>,
+    /// What is seen without looking at the file.
+    early: Vec<i32>,
+    /// The rest.
+    late: Vec<i32>,
+    /// The descriptor that it names, if that was made for it.
+    _other: Option<fs::File>,
 }
 
 /// splitmix64
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -51,60 +92,83 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
     /// Once in `n` times.
-    fn once_in(&mut self, n: usize) -> bool {
+    pub fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
     /// An index below `len`, if there is any.
-    fn index(&mut self, len: usize) -> Option<usize> {
+    pub fn index(&mut self, len: usize) -> Option<usize> {
         let i = self.below(len.max(1));
         (i < len).then_some(i)
     }
 
-    fn pick<'a, T>(&mut self, from: &'a mut [T]) -> Option<&'a mut T> {
+    pub fn pick<'a, T>(&mut self, from: &'a mut [T]) -> Option<&'a mut T> {
         self.index(from.len()).map(|i| &mut from[i])
     }
 
-    fn take<T>(&mut self, from: &mut Vec<T>) -> Option<T> {
+    pub fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    pub fn take<T>(&mut self, from: &mut Vec<T>) -> Option<T> {
         self.index(from.len()).map(|i| from.swap_remove(i))
     }
 
     /// A part of `len` pages that is not empty: the first page and the number.
-    fn part(&mut self, len: usize) -> (usize, usize) {
+    pub fn part(&mut self, len: usize) -> (usize, usize) {
         let first = self.below(len);
         (first, 1 + self.below(len - first))
+    }
+
+    /// An address that nothing is at.
+    pub fn nowhere(&mut self) -> *mut u8 {
+        (16 + self.below(4000)) as *mut u8
+    }
+
+    /// A word of a page to read.
+    pub fn word(&mut self) -> usize {
+        self.one_of(&[0, 511, 255])
     }
 }
 
 /// What can be said against a call if that is so.
-fn only_if(wrong: bool, errors: &'static [i32]) -> &'static [i32] {
+pub fn only_if(wrong: bool, errors: &'static [i32]) -> &'static [i32] {
     if wrong { errors } else { &[] }
 }
 
-struct Round {
-    random: Random,
+pub struct Round {
+    pub random: Random,
     dev: Fd,
-    memory: Memory,
-    files: Vec<File>,
-    buffers: Vec<Buffer>,
-    views: Vec<View>,
-    done: Done,
+    /// /proc/self/mem
+    pub mem: fs::File,
+    pub memory: Memory,
+    pub files: Vec<File>,
+    pub buffers: Vec<Buffer>,
+    /// How many buffers there have been.
+    created: usize,
+    pub views: Vec<View>,
+    /// Got from buffers.
+    pub fences: Vec<OwnedFd>,
+    pub done: Done,
 }
 
-/// Makes `calls` calls. Panics where something is not as it should be, and says where in the sequence that was.
+/// Makes `calls` choices. Panics where something is not as it should be, and says where in the sequence that was.
 pub fn run(seed: u64, calls: u64) -> Done {
     let mut round = Round {
         random: Random(seed),
         dev: Fd::open("/dev/udmabuf").expect("/dev/udmabuf can be opened"),
+        mem: fs::File::open("/proc/self/mem").expect("proc is mounted"),
         memory: Memory::default(),
         files: Vec::new(),
         buffers: Vec::new(),
+        created: 0,
         views: Vec::new(),
+        fences: Vec::new(),
         done: Done::default(),
     };
     for call in 0..calls {
@@ -130,80 +194,107 @@ impl Drop for Last {
 
 impl Round {
     fn call(&mut self) {
-        match self.random.below(100) {
-            0..=7 => self.new_file(),
-            8..=17 => self.write_file(),
-            18..=25 => self.read_file(),
-            26..=33 => self.create(),
-            34..=39 => self.create_list(),
-            40..=47 => self.map(),
-            48..=63 => self.access(),
-            64..=66 => self.cut(),
-            67..=72 => self.sync(),
-            73..=77 => self.punch(),
-            78..=81 => self.allocate(),
-            82..=83 => self.resize(),
-            84 => self.seal(),
-            85..=87 => self.close_file(),
-            88..=90 => self.close_buffer(),
-            91..=93 => self.unmap(),
-            94..=95 => self.other_calls_on_a_buffer(),
-            96..=98 => self.wrong_calls_on_the_device(),
-            _ => self.child(),
-        }
+        while self.choose().is_none() {}
+        self.done.choices += 1;
+    }
+
+    fn choose(&mut self) -> Option<()> {
+        let sum = CHOICES.iter().map(|(weight, _)| weight).sum();
+        let mut left = self.random.below(sum);
+        let chosen = CHOICES.iter().find(|(weight, _)| {
+            let found = left < *weight;
+            left = left.saturating_sub(*weight);
+            found
+        });
+        let (_, call) = chosen.expect("it is below the sum");
+        call(self)
     }
 
     /// `wrong` is what can be said against the call: it must fail with one of these, or go well if there is none.
-    fn judge<T>(&mut self, what: &str, result: sys::Result<T>, wrong: &[i32]) -> Option<T> {
+    pub fn judge<T>(&mut self, what: &str, result: sys::Result<T>, wrong: &[i32]) -> Option<T> {
         match result {
             Ok(value) if wrong.is_empty() => {
-                self.done.right += 1;
+                self.done.went_well(what);
                 Some(value)
             }
             Ok(_) => panic!("{what}: went well, and not with one of {wrong:?}"),
             Err(errno) if wrong.contains(&errno) => {
-                self.done.refused += 1;
+                self.done.was_refused(what);
                 None
             }
             Err(errno) => panic!("{what}: error {errno}, and not one of {wrong:?}"),
         }
     }
 
-    fn new_file(&mut self) {
+    /// What a call returned that nothing can be said against.
+    pub fn well<T>(&mut self, what: &str, result: sys::Result<T>) -> T {
+        self.judge(what, result, &[]).expect("it went well")
+    }
+
+    pub fn compare(&mut self, what: &str, page: usize, word: usize, found: u64, wanted: u64) {
+        self.done.words += 1;
+        assert_eq!(found, wanted, "word {word} of page {page} of the {what}");
+    }
+
+    fn new_file(&mut self) -> Option<()> {
         if self.files.len() == MOST_FILES {
             return self.close_file();
         }
-        let huge = self.random.once_in(4);
-        let unit = if huge { HUGE_PAGES } else { 1 };
-        let pages = unit * (1 + self.random.below(if huge { 2 } else { 48 }));
-        let fd = self
-            .judge("memfd_create", Fd::memfd(huge), &[])
-            .expect("went well");
-        self.judge("ftruncate", fd.truncate(pages), &[]);
-        let seals = [
-            F_SEAL_SHRINK,
-            F_SEAL_SHRINK,
-            F_SEAL_SHRINK,
-            F_SEAL_SHRINK | F_SEAL_GROW,
-            F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE,
-            0,
-        ][self.random.below(6)];
-        if seals != 0 {
-            self.judge("add seals", fd.add_seals(seals), &[]);
-        }
+        let (fd, unit, most, seals) = match self.random.below(16) {
+            0..=3 => (self.well("memfd_create", Fd::memfd(true)), HUGE_PAGES, 2, 0),
+            // Its inode does not let anybody add seals.
+            4 => (
+                self.well("open", calls::file_of_tmpfs()),
+                1,
+                48,
+                F_SEAL_SEAL,
+            ),
+            _ => (self.well("memfd_create", Fd::memfd(false)), 1, 48, 0),
+        };
+        let pages = unit * (1 + self.random.below(most));
+        self.well("ftruncate", fd.truncate(pages));
         self.files.push(File {
             fd,
             unit,
             pages: vec![None; pages],
             seals,
         });
+        let seals = self.random.one_of(&[
+            F_SEAL_SHRINK,
+            F_SEAL_SHRINK,
+            F_SEAL_SHRINK,
+            F_SEAL_SHRINK,
+            F_SEAL_SHRINK | F_SEAL_GROW,
+            F_SEAL_SHRINK | F_SEAL_SEAL,
+            F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE,
+            0,
+        ]);
+        if seals != 0 {
+            self.add_seals(self.files.len() - 1, seals, &[]);
+        }
+        Some(())
+    }
+
+    /// `wrong` is what can be said against it if the file takes seals at all.
+    fn add_seals(&mut self, file: usize, seals: u32, wrong: &[i32]) {
+        let chosen = &mut self.files[file];
+        let wrong = if chosen.forbids_seals() {
+            &[EPERM]
+        } else {
+            wrong
+        };
+        let result = chosen.fd.add_seals(seals);
+        if wrong.is_empty() {
+            chosen.seals |= seals;
+        }
+        let (wanted, found) = (chosen.seals, calls::fcntl(&chosen.fd, F_GET_SEALS, 0));
+        self.judge("add seals", result, wrong);
+        assert_eq!(self.well("get seals", found) as u32, wanted, "the seals");
     }
 
     /// Writes a word of a page, through a mapping of the file.
-    fn write_file(&mut self) {
-        let Some(file) = self.random.pick(&mut self.files) else {
-            return;
-        };
+    fn write_file(&mut self) -> Option<()> {
+        let file = self.random.pick(&mut self.files)?;
         let page = self.random.below(file.pages.len());
         let (which, value) = (self.random.below(WRITTEN.len()), self.random.next());
         let first = page / file.unit * file.unit;
@@ -219,92 +310,143 @@ impl Round {
         if let Some(map) = self.judge("mmap of a file", result, wrong) {
             map.write(page - first, WRITTEN[which], value);
         }
+        Some(())
     }
 
-    fn read_file(&mut self) {
-        let Some(file) = self.random.pick(&mut self.files) else {
-            return;
-        };
+    fn read_file(&mut self) -> Option<()> {
+        let file = self.random.pick(&mut self.files)?;
         let page = self.random.below(file.pages.len());
-        let word = [0, 511, 255][self.random.below(3)];
+        let word = self.random.word();
         let found = file.fd.read_word(page * PAGE + word * 8);
         let wanted = file.pages[page].map_or(0, |id| self.memory.word(id, word));
-        let found = self.judge("read", found, &[]);
-        self.compare("file", page, word, found.unwrap_or(!wanted), wanted);
+        let found = self.well("read", found);
+        self.compare("file", page, word, found, wanted);
+        Some(())
     }
 
-    fn compare(&mut self, what: &str, page: usize, word: usize, found: u64, wanted: u64) {
-        self.done.words += 1;
-        assert_eq!(found, wanted, "word {word} of page {page} of the {what}");
+    /// What a mapping of the file shows is to leave for swap space, if there is any. What a buffer has pinned stays.
+    fn page_out(&mut self) -> Option<()> {
+        let i = self.random.index(self.files.len())?;
+        let file = &self.files[i];
+        let (first, pages) = match file.is_huge() {
+            // More would reserve huge pages.
+            true => (
+                self.random.below(file.pages.len()) / file.unit * file.unit,
+                file.unit,
+            ),
+            false => (0, file.pages.len()),
+        };
+        let wrong = only_if(file.is_huge(), &[EINVAL]);
+        let map = file.fd.map(first, pages, PROT_READ, MAP_SHARED);
+        let map = self.well("mmap of a file", map);
+        // Only what is mapped leaves. A hole would be filled.
+        for page in 0..pages {
+            if let Some(id) = self.files[i].pages[first + page] {
+                let (found, wanted) = (map.read(page, 0), self.memory.word(id, 0));
+                self.compare("file's mapping", first + page, 0, found, wanted);
+            }
+        }
+        let result = map.advise(0, pages, MADV_PAGEOUT);
+        self.judge("madvise of a file", result, wrong);
+        Some(())
     }
 
-    /// An item of a list, and what is wrong with it: what is seen without looking at the file, and the rest.
-    fn item(&mut self) -> (Item, Option<usize>, Vec<i32>, Vec<i32>) {
-        let (mut early, mut late) = (Vec::new(), Vec::new());
+    /// What nobody has open, or what is not a file that can be in a buffer.
+    fn no_file(&mut self) -> u32 {
+        let no_file = match self.random.below(4) {
+            0 => Some(self.dev.number()),
+            // A buffer of a buffer.
+            1 => self.buffers.first().map(|b| b.descriptors[0].fd.number()),
+            2 => Some(-1),
+            _ => None,
+        };
+        no_file.unwrap_or(9999) as u32
+    }
+
+    /// What is in order about this file.
+    fn right_item(&mut self, file: usize) -> Wish {
+        let chosen = &self.files[file];
+        let (first, pages) = self.random.part(chosen.pages.len());
+        Wish {
+            item: Item {
+                memfd: chosen.fd.number() as u32,
+                pad: 0,
+                offset: (first * PAGE) as u64,
+                size: (pages * PAGE) as u64,
+            },
+            file: Some(file),
+            early: Vec::new(),
+            late: only_if(!chosen.can_be_pinned(), &[EINVAL]).to_vec(),
+            _other: None,
+        }
+    }
+
+    fn wish(&mut self) -> Wish {
         let Some(file) = self.random.index(self.files.len()) else {
-            return (
-                Item {
-                    memfd: 9999,
+            let memfd = self.no_file();
+            return Wish {
+                item: Item {
+                    memfd,
                     size: PAGE as u64,
                     ..Item::default()
                 },
-                None,
-                early,
-                vec![EBADFD],
-            );
+                file: None,
+                early: Vec::new(),
+                late: vec![EBADFD],
+                _other: None,
+            };
         };
-        let chosen = &self.files[file];
-        let len = chosen.pages.len();
-        let (pinnable, memfd) = (chosen.can_be_pinned(), chosen.fd.number() as u32);
-        let (first, pages) = self.random.part(len);
-        let mut item = Item {
-            memfd,
-            pad: 0,
-            offset: (first * PAGE) as u64,
-            size: (pages * PAGE) as u64,
-        };
-        if !pinnable {
-            late.push(EINVAL);
-        }
-        match self.random.below(24) {
+        let mut wish = self.right_item(file);
+        let item = &mut wish.item;
+        match self.random.below(40) {
             0 => {
                 item.offset += 1 + self.random.below(PAGE - 1) as u64;
-                early.push(EINVAL);
+                wish.early.push(EINVAL);
             }
             1 => {
                 item.size += 1 + self.random.below(PAGE - 1) as u64;
-                early.push(EINVAL);
+                wish.early.push(EINVAL);
             }
             2 => {
-                item.size += ((len - first - pages + 1) * PAGE) as u64;
-                late.push(EINVAL);
+                let end = (self.files[file].pages.len() * PAGE) as u64;
+                item.size = end - item.offset + PAGE as u64;
+                wish.late.push(EINVAL);
             }
             3 => {
                 item.offset += 1 << 63;
-                late.push(EINVAL);
+                wish.late.push(EINVAL);
             }
-            4 => {
-                item.memfd = self.dev.number() as u32;
-                late = vec![EBADFD];
-            }
-            5 => {
-                item.memfd = 9999;
-                late = vec![EBADFD];
+            4 | 5 => {
+                item.memfd = self.no_file();
+                wish.late = vec![EBADFD];
             }
             6 => {
                 // More than fits into the address space, or wraps around.
                 item.size = u64::MAX - (PAGE as u64 - 1);
-                early.push(EINVAL);
+                wish.early.push(EINVAL);
             }
+            // Whoever has the buffer may read it and write to it. That comes before the seals.
+            7 => self.open_again(&mut wish, Again::ToRead, EACCES),
+            8 => self.open_again(&mut wish, Again::ToWrite, EACCES),
+            9 => self.open_again(&mut wish, Again::AsPath, EBADFD),
             _ => {}
         }
-        (item, Some(file), early, late)
+        wish
+    }
+
+    /// The item names the same file, as it is open in another way.
+    fn open_again(&mut self, wish: &mut Wish, how: Again, errno: i32) {
+        let other = calls::open_again(wish.item.memfd as i32, how);
+        let other = self.well("open", other);
+        wish.item.memfd = other.as_raw_fd() as u32;
+        wish.late = vec![errno];
+        wish._other = Some(other);
     }
 
     /// The pages of the items, which all are right.
-    fn pages_of(&mut self, items: &[(Item, Option<usize>)]) -> Vec<PageId> {
+    fn pages_of(&mut self, wishes: &[Wish]) -> Vec<PageId> {
         let mut all = Vec::new();
-        for (item, file) in items {
+        for Wish { item, file, .. } in wishes {
             let (first, pages) = (item.offset as usize / PAGE, item.size as usize / PAGE);
             let file = &mut self.files[file.expect("a right item has a file")];
             file.fill(&mut self.memory, first, pages);
@@ -317,163 +459,81 @@ impl Round {
         all
     }
 
-    fn new_buffer(&mut self, fd: Option<Fd>, items: &[(Item, Option<usize>)]) {
+    fn new_buffer(&mut self, fd: Option<Fd>, flags: u32, wishes: &[Wish]) {
+        const CLOEXEC: u32 = 1;
         if let Some(fd) = fd {
-            let pages = self.pages_of(items);
+            let pages = self.pages_of(wishes);
+            self.created += 1;
             self.buffers.push(Buffer {
-                fd,
+                number: self.created,
+                descriptors: vec![Descriptor {
+                    fd,
+                    closes_on_exec: flags & CLOEXEC != 0,
+                }],
                 pages,
                 begun: false,
+                name: None,
+                nonblocking: false,
             });
         }
     }
 
-    fn create(&mut self) {
+    fn create(&mut self) -> Option<()> {
         if self.buffers.len() == MOST_BUFFERS {
             return self.close_buffer();
         }
-        let (item, file, early, late) = self.item();
-        let wrong = if early.is_empty() { late } else { early };
+        let wish = self.wish();
+        let wrong = match wish.early.is_empty() {
+            true => &wish.late,
+            false => &wish.early,
+        };
+        // What is no flag is ignored.
+        let flags = self.random.next() as u32;
         let mut create = Create {
-            memfd: item.memfd,
-            // What is no flag is ignored.
-            flags: self.random.next() as u32,
-            offset: item.offset,
-            size: item.size,
+            memfd: wish.item.memfd,
+            flags,
+            offset: wish.item.offset,
+            size: wish.item.size,
         };
         let result = self.dev.ioctl_fd(UDMABUF_CREATE, &mut create);
-        let fd = self.judge("UDMABUF_CREATE", result, &wrong);
-        self.new_buffer(fd, &[(item, file)]);
+        let fd = self.judge("UDMABUF_CREATE", result, wrong);
+        self.new_buffer(fd, flags, &[wish]);
+        Some(())
     }
 
-    fn create_list(&mut self) {
+    fn create_list(&mut self) -> Option<()> {
         if self.buffers.len() == MOST_BUFFERS {
             return self.close_buffer();
         }
         let count = self.random.below(6);
-        let mut items = Vec::new();
-        let (mut early, mut late) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            let (item, file, e, l) = self.item();
-            items.push((item, file));
-            early.extend(e);
-            // The first item that is wrong ends it.
-            if late.is_empty() {
-                late = l;
-            }
-        }
-        if count == 0 {
-            early.push(EINVAL);
-        }
+        let wishes: Vec<Wish> = (0..count).map(|_| self.wish()).collect();
+        let early = wishes.iter().any(|wish| !wish.early.is_empty());
         let too_many = self.random.once_in(20);
         let claimed = if too_many {
             LIST_LIMIT + 1 + self.random.below(9999)
         } else {
             count
         };
-        if too_many {
-            early = vec![EINVAL];
-        }
-        let wrong = if early.is_empty() { late } else { early };
+        // The first item that is wrong ends it.
+        let late = wishes.iter().find(|wish| !wish.late.is_empty());
+        let wrong = match late {
+            _ if too_many || early || count == 0 => &[EINVAL][..],
+            Some(wish) => &wish.late,
+            None => &[],
+        };
 
         // The head has the size of a third of an item.
         let mut list = vec![0u64; 1 + 3 * count];
-        list[0] = (claimed as u64) << 32 | u64::from(self.random.next() as u32);
-        for (i, (item, _)) in items.iter().enumerate() {
+        let flags = self.random.next() as u32;
+        list[0] = (claimed as u64) << 32 | u64::from(flags);
+        for (i, Wish { item, .. }) in wishes.iter().enumerate() {
             let words = [u64::from(item.memfd), item.offset, item.size];
             list[1 + 3 * i..4 + 3 * i].copy_from_slice(&words);
         }
         let result = self.dev.ioctl_fd(UDMABUF_CREATE_LIST, list.as_mut_ptr());
-        let fd = self.judge("UDMABUF_CREATE_LIST", result, &wrong);
-        self.new_buffer(fd, &items);
-    }
-
-    fn map(&mut self) {
-        if self.views.len() == MOST_VIEWS {
-            return self.unmap();
-        }
-        let Some(buffer) = self.random.pick(&mut self.buffers) else {
-            return;
-        };
-        let (first, mut pages) = self.random.part(buffer.pages.len());
-        let mut wrong = Vec::new();
-        let mut flags = MAP_SHARED;
-        match self.random.below(16) {
-            0 => {
-                flags = MAP_PRIVATE;
-                wrong.push(EINVAL);
-            }
-            1 => {
-                pages = buffer.pages.len() - first + 1;
-                wrong.push(EINVAL);
-            }
-            _ => {}
-        }
-        let writable = !self.random.once_in(4);
-        let prot = PROT_READ | if writable { PROT_WRITE } else { 0 };
-        let kept = buffer.pages.clone();
-        let shown = kept[first..kept.len().min(first + pages)].to_vec();
-        let result = buffer.fd.map(first, pages, prot, flags);
-        if let Some(map) = self.judge("mmap of a buffer", result, &wrong) {
-            self.views.push(View {
-                map,
-                pages: shown,
-                kept,
-                writable,
-            });
-        }
-    }
-
-    /// Reads or writes through a mapping of a buffer.
-    fn access(&mut self) {
-        let Some(view) = self.random.pick(&mut self.views) else {
-            return;
-        };
-        let page = self.random.below(view.pages.len());
-        let id = view.pages[page];
-        if view.writable && self.random.once_in(2) {
-            let (which, value) = (self.random.below(WRITTEN.len()), self.random.next());
-            view.map.write(page, WRITTEN[which], value);
-            self.memory.write(id, which, value);
-            self.done.right += 1;
-            return;
-        }
-        let word = [0, 511, 255][self.random.below(3)];
-        let found = view.map.read(page, word);
-        let wanted = self.memory.word(id, word);
-        self.compare("mapping", page, word, found, wanted);
-    }
-
-    /// Unmaps the front of a mapping.
-    fn cut(&mut self) {
-        let Some(view) = self.random.pick(&mut self.views) else {
-            return;
-        };
-        if view.pages.len() < 2 {
-            return;
-        }
-        let pages = 1 + self.random.below(view.pages.len() - 1);
-        view.pages.drain(..pages);
-        let result = view.map.cut(pages);
-        self.judge("munmap", result, &[]);
-    }
-
-    fn sync(&mut self) {
-        const DIRECTION: u64 = 3;
-        const END: u64 = 4;
-        let Some(buffer) = self.random.pick(&mut self.buffers) else {
-            return;
-        };
-        let mut flags = match self.random.below(12) {
-            0 => self.random.next(),
-            n => n as u64 & (DIRECTION | END),
-        };
-        let known = flags & !(DIRECTION | END) == 0 && flags & DIRECTION != 0;
-        let ends = flags & END != 0;
-        let wrong = only_if(!known || ends && !buffer.begun, &[EINVAL]);
-        buffer.begun |= known && !ends;
-        let result = buffer.fd.ioctl(DMA_BUF_IOCTL_SYNC, &mut flags);
-        self.judge("DMA_BUF_IOCTL_SYNC", result, wrong);
+        let fd = self.judge("UDMABUF_CREATE_LIST", result, wrong);
+        self.new_buffer(fd, flags, &wishes);
+        Some(())
     }
 
     /// Whole units only: parts of huge pages would be cleared under the buffer.
@@ -485,10 +545,8 @@ impl Round {
         (first * unit, number * unit)
     }
 
-    fn punch(&mut self) {
-        let Some(i) = self.random.index(self.files.len()) else {
-            return;
-        };
+    fn punch(&mut self) -> Option<()> {
+        let i = self.random.index(self.files.len())?;
         let (first, pages) = self.units(i);
         let file = &mut self.files[i];
         let wrong = only_if(file.forbids_writing(), &[EPERM]);
@@ -498,25 +556,23 @@ impl Round {
         }
         let result = file.fd.punch(first, pages);
         self.judge("punch a hole", result, wrong);
+        Some(())
     }
 
-    fn allocate(&mut self) {
-        let Some(i) = self.random.index(self.files.len()) else {
-            return;
-        };
+    fn allocate(&mut self) -> Option<()> {
+        let i = self.random.index(self.files.len())?;
         let (first, pages) = self.units(i);
         let file = &mut self.files[i];
         file.fill(&mut self.memory, first, pages);
         let result = file.fd.allocate(first, pages);
         self.judge("fallocate", result, &[]);
+        Some(())
     }
 
-    fn resize(&mut self) {
-        let Some(file) = self.random.pick(&mut self.files) else {
-            return;
-        };
+    fn resize(&mut self) -> Option<()> {
+        let file = self.random.pick(&mut self.files)?;
         let units = file.pages.len() / file.unit;
-        let most = if file.unit == 1 { 64 } else { 3 };
+        let most = if file.is_huge() { 3 } else { 64 };
         let pages = (1 + self.random.below(most)) * file.unit;
         let shrinks = pages / file.unit < units;
         let grows = pages / file.unit > units;
@@ -528,60 +584,45 @@ impl Round {
         }
         let result = file.fd.truncate(pages);
         self.judge("ftruncate", result, wrong);
+        Some(())
     }
 
     /// F_SEAL_WRITE waits for pins a while, and gives up if they stay.
-    fn seal(&mut self) {
-        let Some(i) = self.random.index(self.files.len()) else {
-            return;
-        };
-        let seal = [
+    fn seal(&mut self) -> Option<()> {
+        const NO_SEAL: u32 = 0x40;
+        let i = self.random.index(self.files.len())?;
+        let seal = self.random.one_of(&[
             F_SEAL_SHRINK,
             F_SEAL_GROW,
             F_SEAL_FUTURE_WRITE,
             F_SEAL_WRITE,
-        ][self.random.below(4)];
+            F_SEAL_SEAL,
+            NO_SEAL,
+        ]);
         let file = &self.files[i];
+        if seal == NO_SEAL {
+            // That is told before anything else.
+            let result = file.fd.add_seals(seal);
+            self.judge("add seals", result, &[EINVAL]);
+            return Some(());
+        }
         let held = |pages: &[PageId]| pages.iter().any(|id| file.pages.contains(&Some(*id)));
         let pinned = self.buffers.iter().any(|buffer| held(&buffer.pages))
             || self.views.iter().any(|view| held(&view.kept));
         let waits = seal == F_SEAL_WRITE && file.seals & F_SEAL_WRITE == 0;
-        let wrong = only_if(pinned && waits, &[EBUSY]);
-        let result = file.fd.add_seals(seal);
-        if wrong.is_empty() {
-            self.files[i].seals |= seal;
-        }
-        self.judge("add seals", result, wrong);
+        self.add_seals(i, seal, only_if(pinned && waits, &[EBUSY]));
+        Some(())
     }
 
-    fn close_file(&mut self) {
-        drop(self.random.take(&mut self.files));
+    fn close_file(&mut self) -> Option<()> {
+        let file = self.random.take(&mut self.files)?;
+        self.well("close", calls::close(file.fd));
+        Some(())
     }
 
-    fn close_buffer(&mut self) {
-        drop(self.random.take(&mut self.buffers));
-    }
-
-    fn unmap(&mut self) {
-        drop(self.random.take(&mut self.views));
-    }
-
-    fn other_calls_on_a_buffer(&mut self) {
-        let Some(buffer) = self.random.pick(&mut self.buffers) else {
-            return;
-        };
-        let (size, wanted) = (buffer.fd.size(), buffer.pages.len() * PAGE);
-        // No command of anybody: its type is 'b', its number one that is not in use.
-        let unknown = buffer.fd.ioctl(0x6280, std::ptr::null_mut::<u8>());
-        let nothing = buffer.fd.read_word(0);
-        assert_eq!(self.judge("lseek", size, &[]), Some(wanted));
-        self.judge("an unknown ioctl", unknown, &[ENOTTY]);
-        self.judge("pread of a buffer", nothing, &[ESPIPE]);
-    }
-
-    fn wrong_calls_on_the_device(&mut self) {
+    fn wrong_calls_on_the_device(&mut self) -> Option<()> {
         let command = 0x4000_7500 | (self.random.next() & 0x3fff_00ff);
-        let nowhere = (16 + self.random.below(4000)) as *mut u8;
+        let nowhere = self.random.nowhere();
         let (command, wrong) = match self.random.below(3) {
             0 => (UDMABUF_CREATE, EFAULT),
             1 => (UDMABUF_CREATE_LIST, EFAULT),
@@ -590,22 +631,7 @@ impl Round {
         };
         let result = self.dev.ioctl(command, nowhere);
         self.judge("a wrong ioctl", result, &[wrong]);
-    }
-
-    /// A child has the mappings of its parent.
-    fn child(&mut self) {
-        let Round { views, memory, .. } = self;
-        let right = in_child(|| {
-            views.iter().all(|view| {
-                let id = *view.pages.last().expect("a view has pages");
-                view.map.read(view.pages.len() - 1, 0) == memory.word(id, 0)
-            })
-        });
-        assert_eq!(
-            self.judge("fork", right, &[]),
-            Some(true),
-            "a child sees other pages"
-        );
+        Some(())
     }
 
     /// Everything that can still be seen.
@@ -615,17 +641,23 @@ impl Round {
                 let file = &self.files[i];
                 let found = file.fd.read_word(page * PAGE);
                 let wanted = file.pages[page].map_or(0, |id| self.memory.word(id, 0));
-                let found = self.judge("read", found, &[]).expect("went well");
+                let found = self.well("read", found);
                 self.compare("file", page, 0, found, wanted);
             }
         }
         for i in 0..self.views.len() {
             for page in 0..self.views[i].pages.len() {
                 let view = &self.views[i];
+                if !view.setups[page].readable {
+                    continue;
+                }
                 let (found, id) = (view.map.read(page, 511), view.pages[page]);
                 let wanted = self.memory.word(id, 511);
                 self.compare("mapping", page, 511, found, wanted);
             }
+        }
+        for buffer in 0..self.buffers.len() {
+            self.check_fdinfo(buffer, 0);
         }
     }
 }

@@ -10,8 +10,6 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::ptr;
-use std::thread;
-use std::time::{Duration, Instant};
 
 pub const PAGE: usize = 4096;
 /// The pages of a huge page.
@@ -84,7 +82,6 @@ mod libc {
         ) -> *mut c_void;
         pub fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> c_int;
         pub fn dup(fd: c_int) -> c_int;
-        pub fn kill(pid: c_int, signal: c_int) -> c_int;
         pub fn munmap(addr: *mut c_void, len: usize) -> c_int;
         pub fn fork() -> c_int;
         pub fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
@@ -313,7 +310,7 @@ impl Map {
         assert!(page + pages <= self.pages);
         // SAFETY: It is inside of the mapping.
         let addr = unsafe { self.addr.add(page * PAGE) };
-        // SAFETY: None of the advices changes what memory holds.
+        // SAFETY: Nothing of Rust's lies in the mapping; what memory holds is read as words.
         value(unsafe { libc::madvise(addr.cast(), pages * PAGE, advice) }).map(drop)
     }
 
@@ -336,8 +333,6 @@ impl Drop for Map {
     }
 }
 
-const SIGKILL: c_int = 9;
-
 /// A child process that does this, and ends with what that returns. The process has one thread.
 fn child(work: impl FnOnce() -> c_int) -> Result<c_int> {
     // SAFETY: There is one thread, so the child may do what the parent may.
@@ -350,46 +345,11 @@ fn child(work: impl FnOnce() -> c_int) -> Result<c_int> {
     Ok(pid)
 }
 
-/// How the child ended, or `None` if `options` say not to wait and it has not.
-fn wait_for(pid: c_int, options: c_int) -> Result<Option<c_int>> {
-    let mut status = -1;
-    // SAFETY: `status` is valid for writes.
-    let ended = value(unsafe { libc::waitpid(pid, &mut status, options) })?;
-    Ok((ended != 0).then_some(status))
-}
-
 /// Whether a child process finds what `check` looks for. The process has one thread.
 pub fn in_child(check: impl FnOnce() -> bool) -> Result<bool> {
     let pid = child(|| if check() { 0 } else { 1 })?;
-    Ok(wait_for(pid, 0)? == Some(0))
-}
-
-/// Gives a child process some seconds for its work, and ends it then. The process has one thread.
-pub fn in_child_for(seconds: u64, work: impl FnOnce()) -> Result<()> {
-    const WNOHANG: c_int = 1;
-    let start = Instant::now();
-    let pid = child(|| {
-        work();
-        0
-    })?;
-    while wait_for(pid, WNOHANG)?.is_none() {
-        if start.elapsed().as_secs() >= seconds {
-            // SAFETY: It has not been waited for: no other process has its number.
-            unsafe { libc::kill(pid, SIGKILL) };
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
-}
-
-/// Whether a child process was ended by our signal, after some microseconds, and not by itself. The process has one thread.
-pub fn kill_child_after(microseconds: u64, work: impl FnOnce()) -> Result<bool> {
-    let pid = child(|| {
-        work();
-        1
-    })?;
-    thread::sleep(Duration::from_micros(microseconds));
-    // SAFETY: It has not been waited for: no other process has its number.
-    unsafe { libc::kill(pid, SIGKILL) };
-    Ok(wait_for(pid, 0)? == Some(SIGKILL))
+    let mut status = -1;
+    // SAFETY: `status` is valid for writes.
+    value(unsafe { libc::waitpid(pid, &mut status, 0) })?;
+    Ok(status == 0)
 }

@@ -11,17 +11,25 @@ use crate::run;
 use crate::toolchain::Toolchain;
 
 /// All files of the folder.
-pub const SOURCES: [(&str, &str); 10] = [
+pub const SOURCES: [(&str, &str); 18] = [
+    ("buffers.rs", include_str!("../../guest/buffers.rs")),
+    ("children.rs", include_str!("../../guest/children.rs")),
+    ("calls.rs", include_str!("../../guest/calls.rs")),
     ("counts.rs", include_str!("../../guest/counts.rs")),
+    ("descriptors.rs", include_str!("../../guest/descriptors.rs")),
     ("fuzz.rs", include_str!("../../guest/fuzz.rs")),
     ("frames.rs", include_str!("../../guest/frames.rs")),
+    ("hotplug.rs", include_str!("../../guest/hotplug.rs")),
+    ("kinds.rs", include_str!("../../guest/kinds.rs")),
     ("memory.rs", include_str!("../../guest/memory.rs")),
     ("model.rs", include_str!("../../guest/model.rs")),
     ("offline.rs", include_str!("../../guest/offline.rs")),
+    ("pairs.rs", include_str!("../../guest/pairs.rs")),
     ("race.rs", include_str!("../../guest/race.rs")),
     ("round.rs", include_str!("../../guest/round.rs")),
     ("sys.rs", include_str!("../../guest/sys.rs")),
     ("video.rs", include_str!("../../guest/video.rs")),
+    ("views.rs", include_str!("../../guest/views.rs")),
 ];
 
 /// Scripts for the guest's shell.

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Races of calls of which one decides what comes of the other. A round ends in one of a few ways, and all of them must
+//! be seen.
+
+use std::hint;
+use std::mem;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::buffers::{self, PAGES, Way, device, numbered_file, tag};
+use crate::children::{self, Child, End};
+use crate::sys::*;
+
+type Race = fn(u64) -> bool;
+
+/// Each takes the number of rounds.
+pub const RACES: [(&str, Race); 4] = [
+    ("close_and_map", close_and_map),
+    ("truncate", truncate),
+    ("add_seals", seals),
+    ("kill", kill),
+];
+
+const EBADF: i32 = 9;
+
+/// How long a child may take until it has a buffer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is wrong with a round.
+type Wrong = String;
+
+/// Which of two threads waits for the other, if they are not to start together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    This,
+    Other,
+}
+
+/// In some rounds it is plain who comes first, so that each ending is seen; in the others they start at nearly the same
+/// time.
+fn linger(n: u64, side: Side) {
+    match (n % 4, side) {
+        (0, Side::This) | (1, Side::Other) => thread::sleep(Duration::from_millis(1)),
+        (2, Side::This) | (3, Side::Other) => (0..n * 37 % 512).for_each(|_| hint::spin_loop()),
+        _ => {}
+    }
+}
+
+/// Whether all of these happened, and says of each how often.
+fn all_happened(name: &str, counts: &[(&str, u64)]) -> bool {
+    for (what, count) in counts {
+        println!("# {name}: {count} {what}");
+    }
+    counts.iter().all(|(_, count)| *count > 0)
+}
+
+/// A descriptor is closed while a buffer is mapped with it: the mapping is good, or there is nothing to map any more.
+fn close_and_map(rounds: u64) -> bool {
+    let (dev, file) = (device(), numbered_file());
+    file.add_seals(F_SEAL_SHRINK).expect("seals can be added");
+    let (mut mapped, mut closed) = (0, 0);
+    for n in 0..rounds {
+        let way = Way::of_round(n / 4);
+        let buffer = way.create(&dev, &file, 0, PAGES).expect("a buffer");
+        let start = Barrier::new(2);
+        // Nothing else is opened meanwhile: the number means this buffer or nothing.
+        let map = thread::scope(|scope| {
+            let closing = scope.spawn(|| {
+                start.wait();
+                linger(n, Side::Other);
+                buffers::close_in_use(&buffer)
+            });
+            start.wait();
+            linger(n, Side::This);
+            let map = buffer.map(0, PAGES, PROT_READ, MAP_SHARED);
+            let ended = closing.join().expect("it does not panic");
+            ended.expect("a descriptor can be closed");
+            map
+        });
+        mem::forget(buffer);
+        match map {
+            Ok(map) if buffers::is_right(&map, way) => mapped += 1,
+            Err(EBADF) => closed += 1,
+            other => {
+                println!("# a buffer that is closed: {other:?}");
+                return false;
+            }
+        }
+    }
+    all_happened(
+        "close_and_map",
+        &[("mapped", mapped), ("closed first", closed)],
+    )
+}
+
+/// How a file ended that was cut and sealed against that at the same time.
+#[derive(Default)]
+struct Cuts {
+    /// Those that went well, and those that came too late.
+    cut: u64,
+    whole: u64,
+    /// Buffers that there could not be yet.
+    refused: u64,
+}
+
+impl Cuts {
+    /// A file becomes smaller and larger again, and is sealed, while a buffer is made of it until there is one.
+    fn round(&mut self, dev: &Fd, n: u64) -> std::result::Result<(), Wrong> {
+        let file = numbered_file();
+        let way = Way::of_round(n / 4);
+        let kept = 1 + n as usize * 7 % (PAGES - 1);
+        let (cut, buffer) = thread::scope(|scope| {
+            let cutting = scope.spawn(|| {
+                linger(n, Side::Other);
+                let cut = file.truncate(kept);
+                file.truncate(PAGES).expect("a file can grow");
+                cut
+            });
+            let sealing = scope.spawn(|| {
+                linger(n, Side::This);
+                file.add_seals(F_SEAL_SHRINK)
+            });
+            let buffer = loop {
+                let over = cutting.is_finished() && sealing.is_finished();
+                match way.create(dev, &file, 0, PAGES) {
+                    Err(EINVAL) if !over => self.refused += 1,
+                    other => break other,
+                }
+            };
+            let seal = sealing.join().expect("it does not panic");
+            seal.expect("seals can be added");
+            (cutting.join().expect("it does not panic"), buffer)
+        });
+        let kept = match cut {
+            Ok(()) => kept,
+            Err(EPERM) => PAGES,
+            Err(errno) => return Err(format!("ftruncate: error {errno}")),
+        };
+        let buffer = buffer.map_err(|errno| format!("{}: error {errno}", way.name()))?;
+        look_at_cut(&file, &buffer, way, kept)?;
+        self.cut += u64::from(cut.is_ok());
+        self.whole += u64::from(cut.is_err());
+        Ok(())
+    }
+}
+
+/// A buffer is right that has the pages of the file: numbers up to where that was cut, then zeroes.
+fn look_at_cut(file: &Fd, buffer: &Fd, way: Way, kept: usize) -> std::result::Result<(), Wrong> {
+    let map = |fd: &Fd| fd.map(0, PAGES, PROT_READ | PROT_WRITE, MAP_SHARED);
+    let map_of_file = map(file).expect("a memfd can be mapped");
+    let map = map(buffer).expect("a buffer can be mapped");
+    for page in 0..PAGES {
+        let of_file = way.page(page, PAGES);
+        let wanted = if of_file < kept { tag(of_file) } else { 0 };
+        let found = map.read(page, 0);
+        if found != wanted {
+            return Err(format!("page {page} holds {found:#x}, {kept} were kept"));
+        }
+        map.write(page, 1, !tag(page));
+        if map_of_file.read(of_file, 1) != !tag(page) {
+            return Err(format!("page {page} is not the file's"));
+        }
+    }
+    Ok(())
+}
+
+/// A file is cut while it is sealed against that and a buffer is made.
+fn truncate(rounds: u64) -> bool {
+    let dev = device();
+    let mut cuts = Cuts::default();
+    for n in 0..rounds {
+        if let Err(what) = cuts.round(&dev, n) {
+            println!("# {what}");
+            return false;
+        }
+    }
+    let counts = [
+        ("cut files", cuts.cut),
+        ("that were sealed first", cuts.whole),
+        ("buffers refused", cuts.refused),
+    ];
+    all_happened("truncate", &counts)
+}
+
+/// A buffer is made while the file is sealed against it: one of the two goes well. Whether it was the buffer.
+fn seal(dev: &Fd, n: u64) -> std::result::Result<bool, Wrong> {
+    let file = numbered_file();
+    file.add_seals(F_SEAL_SHRINK).expect("seals can be added");
+    let way = Way::of_round(n / 4);
+    let (seal, buffer) = thread::scope(|scope| {
+        let sealing = scope.spawn(|| {
+            linger(n, Side::Other);
+            file.add_seals(F_SEAL_WRITE)
+        });
+        linger(n, Side::This);
+        let buffer = way.create(dev, &file, 0, PAGES);
+        (sealing.join().expect("it does not panic"), buffer)
+    });
+    match (&buffer, &seal) {
+        (Ok(_), Err(EBUSY)) => Ok(true),
+        (Err(EINVAL), Ok(())) => Ok(false),
+        _ => Err(format!("a buffer: {buffer:?}, a seal: {seal:?}")),
+    }
+}
+
+/// So many files at once: a seal that comes too late waits for 150 ms.
+const SEALERS: u64 = 16;
+
+/// Files are sealed against writing while buffers are made of them.
+fn seals(rounds: u64) -> bool {
+    let dev = device();
+    let (buffers, sealed, wrong) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let work = |first: u64| {
+        for n in (first..rounds).step_by(SEALERS as usize) {
+            match seal(&dev, n / SEALERS) {
+                Ok(true) => buffers.fetch_add(1, Relaxed),
+                Ok(false) => sealed.fetch_add(1, Relaxed),
+                Err(what) => {
+                    println!("# {what}");
+                    return wrong.store(true, Relaxed);
+                }
+            };
+        }
+    };
+    thread::scope(|scope| {
+        let work = &work;
+        let spawn = |first| scope.spawn(move || work(first));
+        let others: Vec<_> = (0..SEALERS).map(spawn).collect();
+        for other in others {
+            other.join().expect("it does not panic");
+        }
+    });
+    let counts = [
+        ("buffers", buffers.into_inner()),
+        ("sealed files", sealed.into_inner()),
+    ];
+    all_happened("seals", &counts) && !wrong.into_inner()
+}
+
+/// For a child: makes buffers of holes for ever, and says in words of shared memory how many it has begun and made.
+fn make_buffers(dev: &Fd, said: &Map, way: Way) -> Result<()> {
+    const HOLES: usize = 4 * PAGES;
+    let file = Fd::memfd(false)?;
+    file.truncate(HOLES)?;
+    file.add_seals(F_SEAL_SHRINK)?;
+    for n in 1.. {
+        said.write(0, BEGUN, n);
+        let buffer = way.create(dev, &file, 0, HOLES)?;
+        let map = buffer.map(0, PAGES, PROT_READ, MAP_SHARED)?;
+        map.read(PAGES - 1, 0);
+        said.write(0, MADE, n);
+        file.punch(0, HOLES)?;
+    }
+    Ok(())
+}
+
+/// The words of shared memory.
+const BEGUN: usize = 0;
+const MADE: usize = 1;
+
+/// A child that creates and maps buffers is killed at some moment, after it has begun with the first one, or has one.
+/// How many it had.
+fn kill_one(dev: &Fd, said: &Map, n: u64) -> std::result::Result<u64, Wrong> {
+    said.write(0, BEGUN, 0);
+    said.write(0, MADE, 0);
+    // SAFETY: What it calls allocates nothing and does not panic.
+    let child =
+        unsafe { Child::start(|| children::code(make_buffers(dev, said, Way::of_round(n / 2)))) };
+    let mut child = child.expect("fork works");
+    let word = if n % 2 == 0 { BEGUN } else { MADE };
+    let start = Instant::now();
+    while said.read(0, word) == 0 {
+        let end = child.ended().expect("a child can be waited for");
+        if end.is_some() || start.elapsed() > PATIENCE {
+            return Err(format!("a child made no buffer: {end:?}"));
+        }
+        thread::sleep(Duration::from_micros(50));
+    }
+    thread::sleep(Duration::from_micros(n % 23 * 100));
+    child.kill();
+    match child.wait() {
+        Ok(End::Signal(children::SIGKILL)) => Ok(said.read(0, MADE)),
+        other => Err(format!("a child ended by itself: {other:?}")),
+    }
+}
+
+fn kill(rounds: u64) -> bool {
+    let memory = Fd::memfd(false).expect("memfd_create works");
+    memory.truncate(1).expect("ftruncate works");
+    let said = memory.map(0, 1, PROT_READ | PROT_WRITE, MAP_SHARED);
+    let said = said.expect("a memfd can be mapped");
+    let dev = device();
+    let mut made = 0;
+    for n in 0..rounds {
+        match kill_one(&dev, &said, n) {
+            Ok(buffers) => made += buffers,
+            Err(what) => {
+                println!("# {what}");
+                return false;
+            }
+        }
+    }
+    all_happened("kill", &[("children", rounds), ("buffers", made)])
+}
