@@ -113,11 +113,13 @@ pub fn lock(path: &Path) -> Result<Lock> {
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut pid = String::new();
         file.read_to_string(&mut pid).at(path)?;
-        progress::note(format_args!(
-            "waiting for process {} that holds {}",
-            pid.trim(),
-            path.display()
-        ));
+        if pid.trim() != std::process::id().to_string() {
+            progress::note(format_args!(
+                "waiting for process {} that holds {}",
+                pid.trim(),
+                path.display()
+            ));
+        }
         flock(&file, FlockOperation::LockExclusive)
             .map_err(io::Error::from)
             .at(path)?;

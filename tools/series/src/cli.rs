@@ -191,7 +191,7 @@ pub struct TestArgs {
     /// Stop starting new work after this time (60m, 90s, 2h); what is left counts as not run
     #[arg(long, value_name = "TIME", value_parser = parse_budget)]
     pub budget: Option<Duration>,
-    /// Boot every guest, those too that passed earlier with the same kernel, tests and machine
+    /// Boot every guest, those too that passed earlier with the same kernel, tests and machine; test the tool again, too
     #[arg(long)]
     pub again: bool,
     /// Test this patch only, counted from 1 through all parts
@@ -285,8 +285,8 @@ pub struct BenchArgs {
     /// Compare with the recorded counts; more than 2 % above them is a finding
     #[arg(long)]
     pub check: bool,
-    /// Record the counts
-    #[arg(long, conflicts_with_all = ["check", "buffer", "kernel"])]
+    /// Record the counts, in the place of those of the same kernels and buffers in any size
+    #[arg(long, conflicts_with_all = ["check"])]
     pub update: bool,
     /// Show by function where the instructions of this operation go, such as create/shmem
     #[arg(long, value_name = "OP/BUFFER", conflicts_with_all = ["check", "update", "buffer"])]

@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Write};
 use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
+use crate::progress;
 
 static FAILED: OnceLock<std::io::Error> = OnceLock::new();
 
@@ -25,8 +26,11 @@ macro_rules! out {
 }
 
 pub fn write(text: Arguments) {
-    let mut out = std::io::stdout().lock();
-    match out.write_fmt(text).and_then(|()| out.flush()) {
+    let written = progress::beside_bars(|| {
+        let mut out = std::io::stdout().lock();
+        out.write_fmt(text).and_then(|()| out.flush())
+    });
+    match written {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
             let _ = FAILED.set(e);
         }

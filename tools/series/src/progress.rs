@@ -6,10 +6,10 @@
 
 use std::fmt::{Display, Write};
 use std::io::IsTerminal;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use crate::history;
@@ -51,7 +51,7 @@ pub fn step_of(kind: impl Display, name: impl Display) -> Step {
         .is_terminal()
         .then(|| bar(&name, history::usual(&kind)));
     if bar.is_none() {
-        eprintln!("series: {name} ...");
+        note(format_args!("{name} ..."));
     }
     Step {
         name,
@@ -77,10 +77,18 @@ fn bar(name: &str, usual: Option<Duration>) -> ProgressBar {
                 let _ = out.write_str(&whole(start.elapsed(), *usual));
             }
         });
-    let bar = ProgressBar::new_spinner().with_style(style);
+    let bar = BARS.add(ProgressBar::new_spinner().with_style(style));
     bar.set_message(name.to_owned());
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
+}
+
+/// The bars of all steps that run at the same time.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Writes something while no bar is drawn.
+pub fn beside_bars<T>(write: impl FnOnce() -> T) -> T {
+    BARS.suspend(write)
 }
 
 /// How much of the usual time is over. A step that takes longer has no end that anybody could tell.
@@ -127,7 +135,7 @@ pub fn expect(kind: &str) {
 
 /// Says one line that is no step.
 pub fn note(text: impl Display) {
-    eprintln!("series: {text}");
+    beside_bars(|| eprintln!("series: {text}"));
 }
 
 impl Step {
@@ -158,7 +166,7 @@ impl Step {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        eprintln!("series: {}: {result} ({})", self.name, duration(time));
+        note(format_args!("{}: {result} ({})", self.name, duration(time)));
         if let Ok(mut ended) = ENDED.lock() {
             ended.push(StepTime {
                 name: self.name.clone(),

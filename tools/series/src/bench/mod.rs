@@ -61,6 +61,10 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
     } else {
         None
     };
+    let older = match args.update && baseline.exists() {
+        true => Record::read(&baseline)?,
+        false => Record::default(),
+    };
     if let Some(file) = &args.from {
         return show(args, &Record::read(file)?, recorded.as_ref());
     }
@@ -97,7 +101,7 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
     );
     keep(&dir, &record, &kernels, &buffers, &limits)?;
     if args.update {
-        record.write(&baseline)?;
+        older.updated(&record).write(&baseline)?;
         outln!("recorded in {}", baseline.display());
     }
     Ok(match recorded {
@@ -311,6 +315,19 @@ struct Kept<'a> {
 const GATE_KERNEL: &str = "tip+rust";
 const GATE_BUFFERS: [&str; 3] = ["shmem", "list", "thp"];
 const GATE_SIZES: [u32; 2] = [16, 64];
+
+/// Builds the kernel and the program that [`gate`] boots.
+pub fn prepare_gate(ctx: &Context, toolchain: &Toolchain, stack: &Stack) -> Result<()> {
+    if baseline(ctx).exists() {
+        let bench = Bench {
+            ctx,
+            toolchain,
+            stack,
+        };
+        bench.gate_counts()?;
+    }
+    Ok(())
+}
 
 /// The tip's Rust driver against the recorded counts; nothing where none are recorded. What the same kernel was counted at
 /// earlier will do if `use_kept`, and is dated then.

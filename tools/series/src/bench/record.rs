@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the guests counted: read from their lines, kept as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -56,6 +56,17 @@ impl Record {
         Err(Error::finding(place, "the guest ended before it was done"))
     }
 
+    /// With what was counted later. Of a kernel and a buffer that were counted again, nothing old stays, in any size: costs
+    /// by page are taken between two.
+    pub fn updated(mut self, later: &Record) -> Self {
+        let measured =
+            |key: &str| -> Vec<String> { key.split(' ').take(2).map(str::to_owned).collect() };
+        let again: BTreeSet<_> = later.counts.keys().map(|key| measured(key)).collect();
+        self.counts.retain(|key, _| !again.contains(&measured(key)));
+        self.counts.extend(later.counts.clone());
+        self
+    }
+
     /// The sizes in MiB that were measured on this buffer, ascending.
     pub fn sizes(&self, kernel: &str, buffer: &str) -> Vec<u32> {
         let start = format!("{kernel} {buffer} ");
@@ -74,7 +85,8 @@ impl Record {
             Error::config(path.display(), e).mend("record it: cargo series bench --update")
         })?;
         serde_json::from_str(&text).map_err(|e| {
-            Error::config(path.display(), e).mend("record it anew: cargo series bench --update")
+            Error::config(path.display(), e)
+                .mend("remove it and record it anew: cargo series bench --update")
         })
     }
 
@@ -105,6 +117,31 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_counted_again_stays() {
+        let of = |counts: &[(&str, i64)]| Record {
+            counts: counts
+                .iter()
+                .map(|(key, n)| (key.to_string(), *n))
+                .collect(),
+        };
+        let record = of(&[
+            ("base+c shmem 64 create", 1),
+            ("tip+rust list 16 create", 2),
+            ("tip+rust shmem 16 create", 3),
+            ("tip+rust shmem 64 gone", 4),
+        ]);
+        let expected = of(&[
+            ("base+c shmem 64 create", 1),
+            ("tip+rust list 16 create", 2),
+            ("tip+rust shmem 64 create", 5),
+        ]);
+        assert_eq!(
+            record.updated(&of(&[("tip+rust shmem 64 create", 5)])),
+            expected
+        );
+    }
 
     #[test]
     fn lines_become_counts() {

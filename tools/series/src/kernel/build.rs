@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds kernels in the toolchain root, one O= folder for each driver and lane, and keeps images by content.
+//! Builds kernels in the toolchain root, in O= folders of lanes, and keeps images by content.
 //!
 //! Sources are always at /src and objects at /obj, so that the same sources give the same bytes on every machine
 //! and ccache serves every clone.
@@ -246,13 +246,13 @@ pub(super) fn run_make(
     targets: &[&str],
     from: From,
 ) -> Result<Built> {
-    let flavour = flavour(driver, lane);
+    let folder = folder(driver, lane);
     ctx.cache.need_free(6, "building a kernel")?;
 
     let tree = worktree::at(ctx, &source.commit)?;
     let fragment = kconfig::fragment(driver, lane, &tree)?;
-    let objects = ctx.cache.dir(format!("build/{flavour}"))?;
-    let log = ctx.cache.path(format!("log/build-{flavour}.log"));
+    let objects = ctx.cache.dir(format!("build/{folder}"))?;
+    let log = ctx.cache.path(format!("log/build-{folder}.log"));
     fs::create_dir_all(log.parent().expect("the log has a folder")).at(&log)?;
     match from {
         From::LastBuild => drop_complained(&objects, &log, lane)?,
@@ -353,11 +353,7 @@ fn drop_complained(objects: &Path, log: &Path, lane: &Lane) -> Result<()> {
         return empty(objects);
     };
     for object in complained {
-        let object = objects.join(object);
-        match fs::remove_file(&object) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).at(&object),
-            _ => (),
-        }
+        remove(&objects.join(object))?;
     }
     Ok(())
 }
@@ -386,11 +382,25 @@ fn start(objects: &Path, key: &str, base: &str) -> Result<()> {
 
 /// What is built from here on may not come to its end.
 fn unmark(objects: &Path) -> Result<()> {
-    let mark = objects.join(BUILT);
-    match fs::remove_file(&mark) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).at(&mark),
+    remove(&objects.join(BUILT))
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).at(file),
         _ => Ok(()),
     }
+}
+
+/// Asks unless the mark says that this question was answered last.
+fn once(mark: &Path, question: &str, ask: impl FnOnce() -> Result<()>) -> Result<()> {
+    if fs::read_to_string(mark).is_ok_and(|answered| answered == question) {
+        return Ok(());
+    }
+    // The answer to the last one is lost, however this ends.
+    remove(mark)?;
+    ask()?;
+    fs::write(mark, question).at(mark)
 }
 
 /// An image is kept under its commit's name: nobody may have checked out another one meanwhile.
@@ -456,13 +466,8 @@ impl Make<'_> {
 
     /// Kconfig asks the compilers a lot, each time: it is not asked again while nothing that it goes by has changed.
     fn configure(&self, fragment: &str) -> Result<()> {
-        let answers_to = self.question(fragment)?;
         let mark = self.objects.join("series.configured");
-        if fs::read_to_string(&mark).is_ok_and(|kept| kept == answers_to) {
-            return Ok(());
-        }
-        self.ask(fragment)?;
-        fs::write(&mark, answers_to).at(&mark)
+        once(&mark, &self.question(fragment)?, || self.ask(fragment))
     }
 
     /// All that the configuration depends on.
@@ -541,6 +546,15 @@ fn flavour(driver: Driver, lane: &Lane) -> String {
     format!("{}-{}", driver_name(driver), lane.name)
 }
 
+/// Where it is built. One driver's kernel has nearly all objects of the other's: they share them, and kbuild knows what to
+/// compile again; but for lanes where a build starts from nothing, or from the base's objects with the same driver.
+fn folder(driver: Driver, lane: &Lane) -> String {
+    match lane.is_compared() {
+        true => flavour(driver, lane),
+        false => lane.name.clone(),
+    }
+}
+
 impl Kernel {
     /// What boots it.
     pub fn machine(&self) -> Result<&'static Machine> {
@@ -615,7 +629,7 @@ mod tests {
     #[test]
     fn objects_of_another_clone_are_not_used() {
         let cache = tempfile::tempdir().unwrap();
-        let objects = cache.path().join("c-primary");
+        let objects = cache.path().join("primary");
         let stale = objects.join("mm/gup.o");
         let build = |clone: &str| {
             fs::create_dir_all(stale.parent().unwrap()).unwrap();
@@ -639,7 +653,7 @@ mod tests {
     #[test]
     fn objects_of_a_time_that_is_yet_to_come_are_not_used() {
         let cache = tempfile::tempdir().unwrap();
-        let objects = cache.path().join("c-primary");
+        let objects = cache.path().join("primary");
         let object = objects.join("gup.o");
         for name in ["series.sources", BUILT] {
             fs::create_dir_all(&objects).unwrap();
@@ -655,9 +669,27 @@ mod tests {
     }
 
     #[test]
+    fn a_question_is_asked_again_after_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = dir.path().join("mark");
+        let is_asked = |question: &str, answer: Result<()>| {
+            let mut asked = false;
+            let _ = once(&mark, question, || {
+                asked = true;
+                answer
+            });
+            asked
+        };
+        assert!(is_asked("c", Ok(())));
+        assert!(!is_asked("c", Ok(())));
+        assert!(is_asked("rust", Err(Error::finding("rust", "is dropped"))));
+        assert!(is_asked("c", Ok(())), "what is left is not its answer");
+    }
+
+    #[test]
     fn what_was_complained_about_is_compiled_again() {
         let cache = tempfile::tempdir().unwrap();
-        let objects = cache.path().join("c-primary");
+        let objects = cache.path().join("primary");
         let log = cache.path().join("log");
         // The objects that are still there after a build with this log.
         let after = |said: Option<&str>| {

@@ -3,12 +3,17 @@
 //! what such a machine need not have is skipped, and that is said.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use super::tally::Tally;
-use crate::context::Context;
+use sha2::{Digest, Sha256};
+
+use crate::cache;
+use crate::clock;
+use crate::context::{Context, hex};
+use crate::error::{At, Result};
 use crate::progress;
 use crate::report::Entry;
 use crate::run;
@@ -29,19 +34,92 @@ const COMPONENTS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-pub fn test(ctx: &Context, tally: &mut Tally) {
+/// What came of it, or what came of it earlier with the same sources, if all was well.
+pub fn test(ctx: &Context, use_kept: bool) -> Result<Vec<Entry>> {
     let cargo = Cargo {
         program: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
         manifest: ctx.repo.join("tools/series/Cargo.toml"),
     };
-    own_tests(&cargo, tally);
+    let folder = ctx.cache.dir("own-tests")?;
+    // What cannot be read is not kept.
+    let key = || sources(&ctx.repo, &cargo.versions()).ok();
+    let before = key();
+    if let (true, Some(key)) = (use_kept, &before)
+        && let Some(entries) = find(&folder.join(key))
+    {
+        return Ok(entries);
+    }
+    let entries = ask(&cargo);
+    // Somebody may have edited them meanwhile.
+    if let Some(key) = before.filter(|before| key().as_ref() == Some(before))
+        && !entries.iter().any(Entry::failed)
+    {
+        let text = serde_json::to_string(&entries).expect("plain data");
+        cache::write_whole(&folder.join(key), text.as_bytes())?;
+    }
+    Ok(entries)
+}
+
+/// What was kept, dated; nothing, if it cannot be read.
+fn find(kept: &Path) -> Option<Vec<Entry>> {
+    let written = fs::metadata(kept).and_then(|meta| meta.modified()).ok()?;
+    let date = clock::date(clock::seconds(written));
+    let entries: Vec<Entry> = serde_json::from_slice(&fs::read(kept).ok()?).ok()?;
+    let dated = |entry: Entry| Entry {
+        reason: format!("{}, as on {date} UTC with the same sources", entry.reason),
+        seconds: None,
+        ..entry
+    };
+    Some(entries.into_iter().map(dated).collect())
+}
+
+/// Stands for all that the tool is made of and what its tests read, and for the tools that this is asked with.
+fn sources(repo: &Path, versions: &str) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(versions);
+    let places = [
+        "README.md",
+        "series.toml",
+        "rustfmt.toml",
+        "clippy.toml",
+        "rust-toolchain.toml",
+        ".cargo",
+        "tools/series",
+    ];
+    let mut places = places
+        .into_iter()
+        .map(|name| repo.join(name))
+        .collect::<Vec<_>>();
+    while let Some(place) = places.pop() {
+        if place == repo.join("tools/series/target") || !place.exists() {
+            continue;
+        }
+        if place.is_dir() {
+            let entries = fs::read_dir(&place).at(&place)?;
+            let inside = entries.map(|entry| Ok(entry.at(&place)?.path()));
+            let mut inside = inside.collect::<Result<Vec<PathBuf>>>()?;
+            inside.sort();
+            places.append(&mut inside);
+            continue;
+        }
+        let name = place.strip_prefix(repo).unwrap_or(&place);
+        hash.update(name.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+        hash.update(Sha256::digest(fs::read(&place).at(&place)?));
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+fn ask(cargo: &Cargo) -> Vec<Entry> {
+    let mut entries = own_tests(cargo);
     for (component, arguments) in COMPONENTS {
         let start = Instant::now();
         let step = progress::step(format_args!("cargo {component} on the tool"));
         let entry = cargo.ask(component, arguments);
         step.done();
-        tally.add(entry.taking(start.elapsed()));
+        entries.push(entry.taking(start.elapsed()));
     }
+    entries
 }
 
 struct Cargo {
@@ -50,6 +128,15 @@ struct Cargo {
 }
 
 impl Cargo {
+    /// Of all that the tests are made and run with.
+    fn versions(&self) -> String {
+        let asked: [&[&str]; 3] = [&["-vV"], &["fmt", "--version"], &["clippy", "--version"]];
+        let cargo = asked.map(|asked| run::text(Command::new(&self.program).args(asked)));
+        let others = ["rustc", "git"].map(|name| run::text(Command::new(name).arg("--version")));
+        let flags = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"].map(std::env::var_os);
+        format!("{cargo:?} {others:?} {flags:?}")
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let (first, rest) = arguments.split_first().expect("a command of cargo");
         let mut command = Command::new(&self.program);
@@ -86,21 +173,21 @@ impl Cargo {
 }
 
 /// The tool's own tests, counted one by one.
-fn own_tests(cargo: &Cargo, tally: &mut Tally) {
+fn own_tests(cargo: &Cargo) -> Vec<Entry> {
     let mut command = cargo.command(&["test", "--quiet", "--release"]);
     let start = Instant::now();
     let step = progress::step("the tool's own tests");
     let what = "the tool's own tests";
     let output = match run::capture(&mut command) {
         Ok(output) => output,
-        Err(e) => return tally.add(Entry::not_run("", what, "").because(e)),
+        Err(e) => return vec![Entry::not_run("", what, "").because(e)],
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (passed, failed) = count_cargo(&text);
     step.done();
     if output.status.success() && passed > 0 {
         let entry = Entry::pass("", what, "").because(passed);
-        return tally.add(entry.taking(start.elapsed()).standing_for(passed));
+        return vec![entry.taking(start.elapsed()).standing_for(passed)];
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let entry = Entry::fail("", what, "").because(format_args!(
@@ -108,11 +195,12 @@ fn own_tests(cargo: &Cargo, tally: &mut Tally) {
         run::tail(&text),
         run::tail(&said)
     ));
-    if passed > 0 {
-        let others = Entry::pass("", what, "").because(format_args!("{passed} others"));
-        tally.add(others.standing_for(passed));
-    }
-    tally.add(entry.standing_for(failed.max(1)));
+    let others = Entry::pass("", what, "").because(format_args!("{passed} others"));
+    let others = (passed > 0).then(|| others.standing_for(passed));
+    others
+        .into_iter()
+        .chain([entry.standing_for(failed.max(1))])
+        .collect()
 }
 
 /// The sums of "test result: ok. 12 passed; 0 failed; ...".
@@ -138,6 +226,32 @@ fn count_cargo(text: &str) -> (usize, usize) {
 mod tests {
     use super::*;
     use crate::report::Kind;
+
+    #[test]
+    fn what_passed_is_kept_until_a_source_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = dir.path();
+        let write = |name: &str, text: &str| {
+            let path = repo.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+            sources(repo, "cargo 1").unwrap()
+        };
+        let first = write("tools/series/src/main.rs", "one");
+        assert_eq!(write("tools/series/target/release/series", "x"), first);
+        assert_eq!(write("patches/1/0001-x.patch", "x"), first);
+        assert_ne!(write("tools/series/src/main.rs", "two"), first);
+        assert_eq!(write("tools/series/src/main.rs", "one"), first);
+        assert_ne!(sources(repo, "cargo 2").unwrap(), first);
+        assert_ne!(write("series.toml", "x"), first);
+
+        let kept = repo.join("kept");
+        assert!(find(&kept).is_none());
+        let entries = [Entry::pass("", "own tests", "").because("12")];
+        fs::write(&kept, serde_json::to_string(&entries).unwrap()).unwrap();
+        let found = find(&kept).unwrap();
+        assert!(found[0].reason.starts_with("12, as on 20"), "{found:?}");
+    }
 
     #[test]
     fn cargo_results_are_added_up() {

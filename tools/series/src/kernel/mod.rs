@@ -2,6 +2,7 @@
 //! The kernel half: configuration, build, image, guest, verdicts.
 
 pub mod accel;
+mod ahead;
 pub mod arch;
 mod boot;
 pub mod build;
@@ -13,6 +14,7 @@ mod kept;
 mod ktap;
 pub mod lane;
 pub mod own;
+mod plan;
 pub mod qemu;
 #[cfg(test)]
 mod replay;

@@ -2,10 +2,13 @@
 //! `test`: what CI runs. Cheap checks first, then a walk through the patches, then the kernels side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::ahead::Ahead;
 use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::examples;
@@ -13,6 +16,7 @@ use super::itself;
 use super::kept;
 use super::ktap::{Case, Verdict};
 use super::lane::Lane;
+use super::plan::{self, Depth, Plan};
 use super::qemu::End;
 use super::same;
 use super::settings::{Layout, on_base};
@@ -23,7 +27,7 @@ use crate::check;
 use crate::cli::{BootArgs, Cli, Driver, TestArgs};
 use crate::context::{Context, hex};
 use crate::error::{Outcome, Result};
-use crate::report::{self, BOOT, BUILD, Entry, LaneTools, PatchName, Report};
+use crate::report::{self, BENCH, BOOT, BUILD, EXAMPLES, Entry, LaneTools, PatchName, Report};
 use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
 use crate::{clock, history, mail, patches, progress};
@@ -41,6 +45,8 @@ pub(super) struct Session<'a> {
     use_kept: boot::Kept,
     /// Runs that were kept from earlier.
     not_booted: usize,
+    /// What is built in the background.
+    ahead: Arc<Ahead>,
     /// What the bases of lanes did, by the lane's name.
     pub(super) bases: BTreeMap<String, Run>,
     /// The lanes that kernels were built in, for the report.
@@ -60,16 +66,12 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     let toolchain = Toolchain::ensure(ctx)?;
     let stack = stack::ensure(ctx)?;
     report::forget(ctx)?;
-    let mut tally = Tally::default();
-    if lanes.is_empty() {
-        itself::test(ctx, &mut tally);
-    }
     let mut session = Session {
         ctx,
         primary: ctx.config.kernel.lane(None)?,
         toolchain,
         stack,
-        tally,
+        tally: Tally::default(),
         full: args.full,
         deadline: args.budget.map(|budget: Duration| start + budget),
         use_kept: if args.again {
@@ -78,6 +80,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
             boot::Kept::Used
         },
         not_booted: 0,
+        ahead: Arc::default(),
         bases: BTreeMap::new(),
         lanes: BTreeMap::new(),
     };
@@ -89,8 +92,12 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     }
 
     if !args.full && args.lane.is_empty() {
+        let guests = ctx.config.kernel.guests.iter();
+        let guests = guests.filter(|guest| guest.only_full);
+        let guests: Vec<&str> = guests.map(|guest| guest.name.as_str()).collect();
         outln!(
-            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and what a patch touches in every lane; and the tip in every lane, the long fuzzing and races"
+            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and what a patch touches in every lane; and the tip in every lane, and in the guests {}",
+            guests.join(", ")
         );
     }
     if session.not_booted > 0 {
@@ -167,24 +174,69 @@ pub(super) fn boot_args() -> BootArgs {
 }
 
 impl Session<'_> {
-    /// Everything that no lane is named for.
+    /// Everything that no lane is named for. Kernels are built in the background, while guests run.
     fn ladder(&mut self, args: &TestArgs) -> Result<()> {
+        let (toolchain, stack) = (self.toolchain.clone(), self.stack.clone());
+        let plan = Plan {
+            ctx: self.ctx,
+            toolchain: &toolchain,
+            stack: &stack,
+            lane: self.primary,
+            full: args.full,
+            quick: args.quick,
+        };
+        let jobs = match args.patch {
+            Some(_) => Vec::new(),
+            None => plan.jobs()?,
+        };
+        let ahead = Arc::new(Ahead::of(&jobs));
+        self.ahead = ahead.clone();
+        let deadline = self.deadline;
+        thread::scope(|scope| {
+            let builder = scope.spawn(|| ahead.run(jobs, deadline));
+            let ends = ahead.ends();
+            let done = self.rungs(args);
+            drop(ends);
+            if !builder.is_finished() {
+                progress::note("waiting for what is being built");
+            }
+            // If it panicked, that was said, and what it did not build was built here.
+            let _ = builder.join();
+            done
+        })?;
+        for job in self.ahead.unplanned() {
+            progress::note(format_args!("not built ahead, because not planned: {job}"));
+        }
+        // Nothing of the other lanes is.
+        self.ahead = Arc::default();
+        if args.full {
+            self.other_lanes()?;
+        }
+        Ok(())
+    }
+
+    fn rungs(&mut self, args: &TestArgs) -> Result<()> {
+        for entry in itself::test(self.ctx, self.use_kept == boot::Kept::Used)? {
+            self.tally.add(entry);
+        }
         checks(self.ctx, &mut self.tally)?;
         self.mailboxes()?;
         if let Some(n) = args.patch {
-            return self.patch(n, &[Driver::Rust, Driver::C], true);
+            return self.patch(n, &[Driver::Rust, Driver::C], Depth::Booted);
         }
+        let base = match args.quick {
+            true => None,
+            false => self.side(&Source::base(&self.stack), Driver::C, false, None)?,
+        };
+        let base = base.map(|(run, _)| run);
         if !args.quick {
             self.walk()?;
         }
-        self.side_by_side(args.quick)?;
+        self.side_by_side(base, args.quick)?;
         self.layouts(args)?;
         if !args.quick {
             self.examples();
             self.costs();
-        }
-        if args.full {
-            self.other_lanes()?;
         }
         Ok(())
     }
@@ -214,49 +266,37 @@ impl Session<'_> {
     /// At every patch what the stack touches is built, at the end of every part the whole kernel, which is booted too.
     /// Under --full that is done at every patch, with either driver.
     fn walk(&mut self) -> Result<()> {
-        let drivers: &[Driver] = if self.full {
-            &[Driver::C, Driver::Rust]
-        } else {
-            &[Driver::Rust]
-        };
-        let ends = part_ends(&self.stack);
-        for n in 1..=self.stack.commits.len() {
-            self.patch(n, drivers, self.full || ends.contains(&n))?;
+        let patches: Vec<(Driver, usize)> = plan::walk(&self.stack, self.full).collect();
+        for (driver, n) in patches {
+            self.patch(n, &[driver], plan::depth(&self.stack, n, self.full))?;
         }
         Ok(())
     }
 
-    fn patch(&mut self, n: usize, drivers: &[Driver], boot: bool) -> Result<()> {
+    fn patch(&mut self, n: usize, drivers: &[Driver], depth: Depth) -> Result<()> {
         let source = Source::patch(&self.stack, n);
         for &driver in drivers {
             let name = format!("patch {n}+{}", build::driver_name(driver));
             if !self.in_time(&name, BUILD) {
                 continue;
             }
-            if !boot && !self.is_built(n, driver)? {
-                let nothing = "no kernel is built from what it touches";
-                self.tally.add(Entry::pass(&name, BUILD, nothing));
+            if depth == Depth::Objects {
+                self.objects(n, &source, driver, &name)?;
                 continue;
             }
-            let start = Instant::now();
-            if !boot {
-                let built =
-                    build::objects(self.ctx, &self.toolchain, &source, driver, self.primary)
-                        .and_then(|warnings| self.no_new(&source, &warnings));
-                let entry = Entry::of(&built, &name, BUILD, tip::OBJECTS);
-                self.tally.add(entry.taking(start.elapsed()));
-                continue;
-            }
-            let of = self.kernel_of(n, driver)?;
+            let of = plan::kernel_of(&self.stack, n, driver)?;
             let what = match of == n {
                 true => "whole kernel".to_owned(),
                 false => format!("that of patch {of}: nothing in it changed since"),
             };
-            let kernel = self.kernel(&Source::patch(&self.stack, of), driver);
+            let (kernel, time) = self.kernel(&Source::patch(&self.stack, of), driver);
             let entry = Entry::of(&kernel, &name, BUILD, &what);
-            self.tally.add(entry.taking(start.elapsed()));
+            self.tally.add(entry.taking(time));
+            if depth == Depth::Whole {
+                continue;
+            }
             if let Ok(kernel) = kernel {
-                let tests = existing(self.ctx, &self.stack, n);
+                let tests = plan::existing(&self.ctx.config.kernel, &self.stack, n);
                 let toolchain = self.toolchain.clone();
                 if let Some(run) =
                     self.boot(&toolchain, &kernel, &name, &source, &tests, &boot_args())
@@ -268,37 +308,39 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Whether patch `n` changes a file that a kernel with this driver is built from.
-    pub(super) fn is_built(&self, n: usize, driver: Driver) -> Result<bool> {
-        let commit = &self.stack.commits[n - 1].id;
-        let files = self.stack.base.git().run(&[
-            "diff-tree",
-            "--no-commit-id",
-            "--name-only",
-            "-r",
-            commit,
-        ])?;
-        Ok(files.lines().any(|path| goes_into_a_kernel(path, driver)))
+    fn objects(&mut self, n: usize, source: &Source, driver: Driver, name: &str) -> Result<()> {
+        if !plan::is_built(&self.stack, n, driver)? {
+            let nothing = "no kernel is built from what it touches";
+            self.tally.add(Entry::pass(name, BUILD, nothing));
+            return Ok(());
+        }
+        let (built, time) = self.built(&plan::objects(source, driver), || {
+            build::objects(self.ctx, &self.toolchain, source, driver, self.primary)
+                .and_then(|warnings| self.no_new(source, &warnings))
+        });
+        let entry = Entry::of(&built, name, BUILD, tip::OBJECTS);
+        self.tally.add(entry.taking(time));
+        Ok(())
     }
 
-    /// The last patch up to `n` that changes the kernel with this driver. The end of a part is built as it is.
-    fn kernel_of(&self, n: usize, driver: Driver) -> Result<usize> {
-        if part_ends(&self.stack).contains(&n) {
-            return Ok(n);
-        }
-        for earlier in (1..=n).rev() {
-            if self.is_built(earlier, driver)? {
-                return Ok(earlier);
-            }
-        }
-        Ok(n)
+    /// What `build` finds built, or builds now, and how long that took.
+    fn built<T>(&self, job: &str, build: impl FnOnce() -> Result<T>) -> (Result<T>, Duration) {
+        let ahead = match self.ahead.wait(job) {
+            Ok(time) => time,
+            Err(e) => return (Err(e), Duration::ZERO),
+        };
+        let start = Instant::now();
+        let built = build();
+        (built, ahead + start.elapsed())
     }
 
-    /// A kernel without a warning that the base does not have.
-    fn kernel(&self, source: &Source, driver: Driver) -> Result<Kernel> {
-        let kernel = build::kernel(self.ctx, &self.toolchain, source, driver, self.primary)?;
-        self.no_new(source, &kernel.warnings)?;
-        Ok(kernel)
+    /// A kernel without a warning that the base does not have, and how long it took to build.
+    fn kernel(&self, source: &Source, driver: Driver) -> (Result<Kernel>, Duration) {
+        self.built(&plan::kernel(source, driver), || {
+            let kernel = build::kernel(self.ctx, &self.toolchain, source, driver, self.primary)?;
+            self.no_new(source, &kernel.warnings)?;
+            Ok(kernel)
+        })
     }
 
     fn no_new(&self, source: &Source, warnings: &BTreeSet<String>) -> Result<()> {
@@ -320,16 +362,21 @@ impl Session<'_> {
         tests: &[GuestTest],
         args: &BootArgs,
     ) -> Option<Run> {
-        let run = boot::tests(
-            self.ctx,
-            toolchain,
-            kernel,
-            name,
-            programs,
-            tests,
-            args,
-            self.use_kept,
-        );
+        let run = self
+            .ahead
+            .wait(&plan::guest(programs, tests))
+            .and_then(|_| {
+                boot::tests(
+                    self.ctx,
+                    toolchain,
+                    kernel,
+                    name,
+                    programs,
+                    tests,
+                    args,
+                    self.use_kept,
+                )
+            });
         run.map_err(|e| self.tally.add(Entry::not_run(name, BOOT, "").because(e)))
             .ok()
     }
@@ -427,67 +474,76 @@ impl Session<'_> {
     }
 
     /// What the stack mends must fail on the base, and everything must pass on the tip, with either driver.
-    fn side_by_side(&mut self, quick: bool) -> Result<()> {
-        let base = Source::base(&self.stack);
-        let tip = Source::tip(&self.stack);
-        let tests = if quick {
+    fn side_by_side(&mut self, base: Option<Run>, quick: bool) -> Result<()> {
+        if quick {
             outln!(
                 "--quick leaves out the base, and the kernel's own selftests, which are compared with it"
             );
-            self.ctx.config.kernel.absolute()
-        } else {
-            self.ctx.config.kernel.usual()
+        }
+        let drivers: &[Driver] = match quick {
+            true => &[Driver::Rust],
+            false => &[Driver::C, Driver::Rust],
         };
-        let mut runs: Vec<Run> = Vec::new();
+        let tip = Source::tip(&self.stack);
         let mut differs = false;
-        let kernels: &[(&Source, Driver)] = if quick {
-            &[(&tip, Driver::Rust)]
-        } else {
-            &[(&base, Driver::C), (&tip, Driver::C), (&tip, Driver::Rust)]
-        };
-        for &(source, driver) in kernels {
-            let name = format!("{}+{}", source.name, build::driver_name(driver));
-            if !self.in_time(&name, BOOT) {
-                continue;
+        let mut tips = Vec::new();
+        for &driver in drivers {
+            if let Some((run, is_right)) = self.side(&tip, driver, quick, base.as_ref())? {
+                differs |= !is_right;
+                tips.push(run);
             }
-            let start = Instant::now();
-            let kernel = self.kernel(source, driver);
-            if kernel.is_ok() {
-                let entry = Entry::pass(&name, BUILD, "whole kernel");
-                self.tally.add(entry.taking(start.elapsed()));
-            }
-            let tests = if source.commit == base.commit {
-                on_base(tests.clone())
-            } else {
-                tests.clone()
-            };
-            let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &boot_args()) else {
-                continue;
-            };
-            let before = self.tally.failed;
-            self.require(source, &run, &tests);
-            if !quick && source.commit != base.commit {
-                self.require_same(runs.iter().find(|run| is_base(run)), &run, &tests);
-            }
-            self.settle(&run, before)?;
-            differs |= self.tally.failed > before;
-            runs.push(run);
         }
-        outln!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
-        if differs && let Some(base) = runs.iter().find(|run| is_base(run)) {
-            self.doubt(base)?;
-        }
-        if let Some(base) = runs.into_iter().find(is_base) {
+        let runs: Vec<&Run> = base.iter().chain(&tips).collect();
+        outln!("\n{}", table::render(&runs));
+        if let Some(base) = base {
+            if differs {
+                self.doubt(&base)?;
+            }
             self.bases.insert(self.primary.name.clone(), base);
         }
         Ok(())
     }
 
+    /// One kernel with all tests, and whether they ended as they must. The kernel's own are held against how they ended on
+    /// the base.
+    fn side(
+        &mut self,
+        source: &Source,
+        driver: Driver,
+        quick: bool,
+        base: Option<&Run>,
+    ) -> Result<Option<(Run, bool)>> {
+        let name = format!("{}+{}", source.name, build::driver_name(driver));
+        if !self.in_time(&name, BOOT) {
+            return Ok(None);
+        }
+        let is_base = source.commit == self.stack.base.commit;
+        let tests = plan::usual(&self.ctx.config.kernel, quick);
+        let tests = match is_base {
+            true => on_base(tests),
+            false => tests,
+        };
+        let (kernel, time) = self.kernel(source, driver);
+        if kernel.is_ok() {
+            let entry = Entry::pass(&name, BUILD, "whole kernel");
+            self.tally.add(entry.taking(time));
+        }
+        let tip = Source::tip(&self.stack);
+        let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &boot_args()) else {
+            return Ok(None);
+        };
+        let before = self.tally.failed;
+        self.require(source, &run, &tests);
+        if !quick && !is_base {
+            self.require_same(base, &run, &tests);
+        }
+        self.settle(&run, before)?;
+        Ok(Some((run, self.tally.failed == before)))
+    }
+
     /// The tip in guests that have what the others do not have, and the base in some of them.
     fn layouts(&mut self, args: &TestArgs) -> Result<()> {
-        let settings = &self.ctx.config.kernel;
-        let wanted = |layout: &&Layout| args.full || !layout.only_full;
-        for layout in settings.guests.iter().filter(wanted) {
+        for layout in plan::layouts(&self.ctx.config.kernel, args.full) {
             self.layout(layout, args.quick)?;
         }
         Ok(())
@@ -512,7 +568,7 @@ impl Session<'_> {
             if !self.in_time(&name, BOOT) {
                 continue;
             }
-            let kernel = self.kernel(source, driver);
+            let (kernel, _) = self.kernel(source, driver);
             let tests = if source.commit == base.commit {
                 &tests_on_base
             } else {
@@ -548,29 +604,35 @@ impl Session<'_> {
 
     /// What the kernel crate makes impossible does not compile.
     fn examples(&mut self) {
-        const TEST: &str = "examples that must not compile";
-        if !self.in_time("tip+rust", TEST) {
+        if !self.in_time("tip+rust", EXAMPLES) {
             return;
         }
         let tip = Source::tip(&self.stack);
-        let checked = examples::check(self.ctx, &self.toolchain, &tip);
+        let checked = self
+            .ahead
+            .wait(plan::EXAMPLES)
+            .and_then(|_| examples::check(self.ctx, &self.toolchain, &tip));
         let number = checked.as_ref().map_or(String::new(), |n| format!("{n} "));
         self.tally.add(Entry::of(
             &checked,
             "tip+rust",
-            TEST,
+            EXAMPLES,
             &format!("{number}are refused by the compiler"),
         ));
     }
 
     /// What operations cost in instructions, where that was recorded.
     fn costs(&mut self) {
-        if !self.in_time("tip+rust", "bench") {
+        if !self.in_time("tip+rust", BENCH) {
             return;
         }
         let use_kept = self.use_kept == boot::Kept::Used;
-        if let Some(result) = bench::gate(self.ctx, &self.toolchain, &self.stack, use_kept) {
-            let entry = Entry::of(&result, "tip+rust", "bench", "costs what is recorded");
+        let result = match self.ahead.wait(plan::BENCH) {
+            Ok(_) => bench::gate(self.ctx, &self.toolchain, &self.stack, use_kept),
+            Err(e) => Some(Err(e)),
+        };
+        if let Some(result) = result {
+            let entry = Entry::of(&result, "tip+rust", BENCH, "costs what is recorded");
             self.tally.add(match result {
                 Ok(Some(date)) => entry.because(kept::said(date)),
                 _ => entry,
@@ -610,10 +672,6 @@ impl Session<'_> {
     }
 }
 
-fn is_base(run: &Run) -> bool {
-    run.name.starts_with("base")
-}
-
 /// A case that has to pass, or say why it does not apply; how many may do that is looked at elsewhere.
 fn judge(run: &Run, test: &str, case: &Case) -> Entry {
     match case.verdict {
@@ -638,79 +696,10 @@ fn never_ran(run: &Run, tests: &[GuestTest]) -> Vec<Entry> {
         .collect()
 }
 
-/// Selftests and documentation do not, and where there is no Rust, what is written in it.
-fn goes_into_a_kernel(path: &str, driver: Driver) -> bool {
-    let is_rust = path.starts_with("rust/") || path.ends_with(".rs");
-    build::is_built(path) && (driver == Driver::Rust || !is_rust)
-}
-
-/// The last patch of each part, counted from 1.
-fn part_ends(stack: &Stack) -> Vec<usize> {
-    let parts: Vec<&str> = stack
-        .commits
-        .iter()
-        .map(|patch| patch.part.as_str())
-        .collect();
-    (1..=parts.len())
-        .filter(|&n| n == parts.len() || parts[n - 1] != parts[n])
-        .collect()
-}
-
-/// The tests whose programs are there after patch `n`.
-fn existing(ctx: &Context, stack: &Stack, n: usize) -> Vec<GuestTest> {
-    let commit = &stack.commits[n - 1].id;
-    // What this tool has is for the tip.
-    let there = |test: &GuestTest| {
-        if test.own {
-            return false;
-        }
-        let path = format!(
-            "{commit}:tools/testing/selftests/{}/{}.c",
-            test.dir, test.program
-        );
-        stack
-            .base
-            .git()
-            .test(&["cat-file", "-e", &path])
-            .unwrap_or(false)
-    };
-    let mut tests = ctx.config.kernel.absolute();
-    tests.retain(there);
-    tests
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::Kind;
-
-    #[test]
-    fn selftests_and_documentation_are_not_built() {
-        for path in [
-            "mm/gup.c",
-            "tools/include/linux/mm.h",
-            "MAINTAINERS.c",
-            "rust/x.rs",
-        ] {
-            assert!(goes_into_a_kernel(path, Driver::Rust), "{path}");
-        }
-        for path in [
-            "MAINTAINERS",
-            "tools/testing/selftests/mm/pin_fd.c",
-            "Documentation/core-api/index.rst",
-        ] {
-            assert!(!goes_into_a_kernel(path, Driver::Rust), "{path}");
-        }
-    }
-
-    #[test]
-    fn what_is_written_in_rust_is_not_in_a_kernel_without_it() {
-        for path in ["rust/helpers/mm.c", "drivers/dma-buf/udmabuf_rust.rs"] {
-            assert!(goes_into_a_kernel(path, Driver::Rust), "{path}");
-            assert!(!goes_into_a_kernel(path, Driver::C), "{path}");
-        }
-        assert!(goes_into_a_kernel("drivers/dma-buf/udmabuf.c", Driver::C));
-    }
 
     #[test]
     fn a_case_that_gave_no_verdict_on_the_base_is_named() {

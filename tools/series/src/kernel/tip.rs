@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::lane::Lane;
+use super::plan;
 use super::settings::{Layout, on_base};
 use super::test::{Session, boot_args};
 use super::{GuestTest, Settings, table, warnings};
@@ -109,7 +110,7 @@ impl Session<'_> {
             let source = Source::patch(&self.stack, n);
             for &driver in &lane.drivers {
                 let name = patch_name(lane, n, driver);
-                if !self.is_built(n, driver)? || !self.in_time(&name, BUILD) {
+                if !plan::is_built(&self.stack, n, driver)? || !self.in_time(&name, BUILD) {
                     continue;
                 }
                 let start = Instant::now();

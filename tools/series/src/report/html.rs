@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BOOT, BUILD, Entry, Kind, PatchName, Report, escape, in_order, join};
+use super::{BENCH, BOOT, BUILD, EXAMPLES, Entry, Kind, PatchName, Report, escape, in_order, join};
 use crate::progress::duration;
 
 const STYLE: &str = include_str!("../../data/report/style.css");
@@ -200,7 +200,7 @@ const NOTE: &str = "<p class=\"dim\">· stands where a run of this kind asks for
 
 /// A row for each patch, and for each configuration what was built, booted and run.
 fn patches(report: &Report) -> String {
-    let of_patches: Vec<(usize, String, &Entry)> = report
+    let mut of_patches: Vec<(usize, String, &Entry)> = report
         .entries
         .iter()
         .filter_map(|entry| entry.patch().map(|(n, config)| (n, config, entry)))
@@ -208,6 +208,13 @@ fn patches(report: &Report) -> String {
     if of_patches.is_empty() {
         return String::new();
     }
+    let of_tip: Vec<_> = report
+        .entries
+        .iter()
+        .filter_map(|entry| Some((report.patches.len(), of_tip(entry)?.to_owned(), entry)))
+        .filter(|(_, config, _)| of_patches.iter().any(|(_, known, _)| known == config))
+        .collect();
+    of_patches.extend(of_tip);
     let mut columns: Vec<(&str, &str)> = Vec::new();
     for config in in_order(of_patches.iter().map(|(_, config, _)| config.as_str())) {
         for name in CHECKS {
@@ -245,6 +252,13 @@ fn patches(report: &Report) -> String {
     }
     let table = table("patch", names, &rows.concat());
     section("Patch by patch", &format!("{NOTE}{table}"))
+}
+
+/// The kernel after the last patch is the tip, and is booted as that.
+fn of_tip(entry: &Entry) -> Option<&str> {
+    let config = entry.kernel.strip_prefix("tip+")?;
+    let is_of_boot = ![BUILD, EXAMPLES, BENCH].contains(&entry.test.as_str());
+    is_of_boot.then_some(config)
 }
 
 fn patch_name(i: usize, patch: &PatchName) -> String {
@@ -462,7 +476,8 @@ mod tests {
         for part in [
             "<h1>Failures: 2 patches on Linux 7.3.4</h1>",
             "1 mm: &lt;one&gt; &amp; &quot;two&quot;</th><td class=\"pass\" title=\"what it touches\">✓ pass 31 s</td>",
-            "<th title=\"2 mm: three\">2 mm: three</th><td class=\"fail\" title=\"whole kernel: error: x\">✗ FAIL</td>",
+            "<th title=\"2 mm: three\">2 mm: three</th><td class=\"fail\" title=\"whole kernel: error: x\">✗ FAIL</td>\
+            <td class=\"notrun\" title=\"the budget is spent\">! NOT RUN</td>",
             "<pre>error: x\n    &quot;a&quot; &lt; b &amp;&amp; c [0m</pre>",
             "<th title=\"tip+c\">tip+c</th><td class=\"none\">·</td><td class=\"pass\">✓ pass</td><td class=\"pass\">✓ 1  – 1</td>",
             "<td class=\"notrun\" title=\"the budget is spent\">! NOT RUN</td>",

@@ -64,6 +64,8 @@ fn one() -> usize {
 }
 
 pub const BUILD: &str = "build";
+pub const BENCH: &str = "bench";
+pub const EXAMPLES: &str = "examples that must not compile";
 pub const BOOT: &str = "boot";
 
 impl Entry {
