@@ -3,17 +3,7 @@
 //!
 //! Neither making a buffer nor looking through it allocates, so that children may.
 
-use std::ffi::c_int;
-use std::io;
-
 use crate::sys::*;
-
-mod libc {
-    use super::c_int;
-    unsafe extern "C" {
-        pub fn close(fd: c_int) -> c_int;
-    }
-}
 
 pub const PAGES: usize = 64;
 
@@ -27,15 +17,6 @@ pub enum Way {
 }
 
 const ITEMS: usize = 4;
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Item {
-    memfd: u32,
-    pad: u32,
-    offset: u64,
-    size: u64,
-}
 
 #[repr(C)]
 struct List {
@@ -136,8 +117,5 @@ pub fn is_right(map: &Map, way: Way) -> bool {
 /// Closes a descriptor that others may be using just now. Its owner has to forget it.
 pub fn close_in_use(fd: &Fd) -> Result<()> {
     // SAFETY: No memory is involved.
-    match unsafe { libc::close(fd.number()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
-    }
+    value(unsafe { libc::close(fd.number()) }).map(drop)
 }

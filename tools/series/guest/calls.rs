@@ -11,7 +11,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::ptr;
 
-use crate::sys::{Fd, HUGE_PAGES, MAP_PRIVATE, PAGE, Result};
+use crate::sys::{Fd, HUGE_PAGES, MAP_PRIVATE, PAGE, Result, value};
 
 pub const EIO: i32 = 5;
 pub const ENXIO: i32 = 6;
@@ -38,7 +38,6 @@ pub const MS_INVALIDATE: i32 = 2;
 pub const MS_SYNC: i32 = 4;
 
 pub const SEEK_SET: i32 = 0;
-pub const SEEK_END: i32 = 2;
 
 pub const POLLIN: i16 = 1;
 pub const POLLPRI: i16 = 2;
@@ -48,7 +47,6 @@ pub const F_GETFD: i32 = 1;
 pub const F_SETFD: i32 = 2;
 pub const F_GETFL: i32 = 3;
 pub const F_SETFL: i32 = 4;
-pub const F_ADD_SEALS: i32 = 1033;
 pub const F_GET_SEALS: i32 = 1034;
 pub const FD_CLOEXEC: i32 = 1;
 pub const O_RDWR: i32 = 2;
@@ -77,22 +75,11 @@ struct PollFd {
 }
 
 mod libc {
-    use super::*;
+    use super::{PollFd, c_int, c_ulong, c_void};
+    pub use crate::sys::libc::*;
     unsafe extern "C" {
-        pub fn close(fd: c_int) -> c_int;
-        pub fn fcntl(fd: c_int, cmd: c_int, ...) -> c_int;
         pub fn fsync(fd: c_int) -> c_int;
-        pub fn lseek(fd: c_int, offset: i64, whence: c_int) -> i64;
-        pub fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> c_int;
         pub fn mlock(addr: *const c_void, len: usize) -> c_int;
-        pub fn mmap(
-            a: *mut c_void,
-            len: usize,
-            prot: c_int,
-            flags: c_int,
-            fd: c_int,
-            off: i64,
-        ) -> *mut c_void;
         pub fn mprotect(addr: *mut c_void, len: usize, prot: c_int) -> c_int;
         pub fn mremap(
             old: *mut c_void,
@@ -103,21 +90,11 @@ mod libc {
         ) -> *mut c_void;
         pub fn msync(addr: *mut c_void, len: usize, flags: c_int) -> c_int;
         pub fn munlock(addr: *const c_void, len: usize) -> c_int;
-        pub fn munmap(addr: *mut c_void, len: usize) -> c_int;
         pub fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
-        pub fn pread(fd: c_int, buf: *mut c_void, len: usize, offset: i64) -> isize;
         pub fn pwrite(fd: c_int, buf: *const c_void, len: usize, offset: i64) -> isize;
         pub fn read(fd: c_int, buf: *mut c_void, len: usize) -> isize;
         pub fn write(fd: c_int, buf: *const c_void, len: usize) -> isize;
     }
-}
-
-fn value(ret: impl Into<c_long>) -> Result<i64> {
-    let ret = ret.into();
-    if ret >= 0 {
-        return Ok(ret);
-    }
-    errno(Err(io::Error::last_os_error()))
 }
 
 /// What a call of the standard library returned, with the errno only.

@@ -14,12 +14,12 @@ mod descriptors;
 mod kinds;
 mod model;
 mod round;
+mod swap;
 mod sys;
 mod views;
 
 use std::fs;
 use std::panic;
-use std::process::Command;
 
 use kinds::Done;
 
@@ -34,7 +34,7 @@ fn main() {
     };
     let (seed, rounds, calls) = (number(1, "SEED"), number(2, "ROUNDS"), number(3, "CALLS"));
 
-    swap_on();
+    swap::on();
     println!("TAP version 13\n1..{rounds}");
     let mut failed = false;
     let mut all = Done::default();
@@ -55,7 +55,7 @@ fn main() {
     println!("# in all: {all}");
     // A round that ended early has not done its part.
     failed = failed || !all.is_complete();
-    let _ = Command::new("/bin/swapoff").arg("/dev/zram0").output();
+    swap::off();
     std::process::exit(failed.into());
 }
 
@@ -64,14 +64,4 @@ fn main() {
 fn announce(seed: u64) {
     println!("# seed {seed}");
     fs::write("/dev/kmsg", format!("fuzz: seed {seed}\n")).expect("/dev/kmsg can be written");
-}
-
-/// Compressed memory to swap to, so that pages can leave their files. Without it, they stay where they are.
-fn swap_on() {
-    let _ = fs::write("/sys/block/zram0/disksize", "64M");
-    for program in ["mkswap", "swapon"] {
-        let _ = Command::new(format!("/bin/{program}"))
-            .arg("/dev/zram0")
-            .output();
-    }
 }

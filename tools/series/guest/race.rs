@@ -15,13 +15,13 @@ mod counts;
 mod frames;
 mod hotplug;
 mod pairs;
+mod swap;
 mod sys;
 mod video;
 
 use std::fs;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -698,28 +698,13 @@ fn run(adversary: &Adversary, rounds: u64) -> bool {
     counts::returned(&before) && well
 }
 
-/// Compressed memory to swap to.
-fn swap_on() {
-    // It may have its size already.
-    let _ = fs::write("/sys/block/zram0/disksize", "64M");
-    for program in ["mkswap", "swapon"] {
-        let _ = Command::new(format!("/bin/{program}"))
-            .arg("/dev/zram0")
-            .output();
-    }
-    let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
-    if !swaps.contains("zram0") {
-        println!("# there is no swap: what swaps will fail");
-    }
-}
-
 fn main() {
     let rounds = std::env::args().nth(1).and_then(|text| text.parse().ok());
     let Some(rounds) = rounds.filter(|rounds| *rounds >= ENOUGH) else {
         eprintln!("usage: race ROUNDS, at least {ENOUGH}");
         std::process::exit(2);
     };
-    swap_on();
+    swap::on();
     println!(
         "TAP version 13\n1..{}",
         ADVERSARIES.len() + pairs::RACES.len()
@@ -752,6 +737,6 @@ fn main() {
 fn leave(code: i32) -> ! {
     set("size_limit_mb", NO_SIZE_LIMIT);
     set("list_limit", LIST_LIMIT);
-    let _ = Command::new("/bin/swapoff").arg("/dev/zram0").output();
+    swap::off();
     std::process::exit(code);
 }

@@ -58,15 +58,6 @@ const CHOICES: [Choice; 36] = [
     (1, Round::child),
 ];
 
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Item {
-    memfd: u32,
-    pad: u32,
-    offset: u64,
-    size: u64,
-}
-
 /// An item that is asked for, and what is wrong with it.
 struct Wish {
     item: Item,

@@ -41,10 +41,10 @@ pub const DMA_BUF_IOCTL_SYNC: u64 = 0x4008_6200;
 const MFD_ALLOW_SEALING: c_uint = 2;
 const MFD_HUGETLB: c_uint = 4;
 const MFD_HUGE_SHIFT: c_uint = 26;
-const F_ADD_SEALS: c_int = 1033;
+pub const F_ADD_SEALS: c_int = 1033;
 const FALLOC_FL_KEEP_SIZE: c_int = 1;
 const FALLOC_FL_PUNCH_HOLE: c_int = 2;
-const SEEK_END: c_int = 2;
+pub const SEEK_END: c_int = 2;
 
 pub const MADV_PAGEOUT: i32 = 21;
 pub const MADV_COLLAPSE: i32 = 25;
@@ -60,7 +60,7 @@ pub struct Create {
     pub size: u64,
 }
 
-mod libc {
+pub mod libc {
     use super::*;
     unsafe extern "C" {
         pub fn open(path: *const c_char, flags: c_int, ...) -> c_int;
@@ -89,9 +89,19 @@ mod libc {
     }
 }
 
+/// What UDMABUF_CREATE_LIST takes so many of.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Item {
+    pub memfd: u32,
+    pub pad: u32,
+    pub offset: u64,
+    pub size: u64,
+}
+
 pub type Result<T> = std::result::Result<T, i32>;
 
-fn value(ret: impl Into<c_long>) -> Result<i64> {
+pub fn value(ret: impl Into<c_long>) -> Result<i64> {
     let ret = ret.into();
     if ret >= 0 {
         return Ok(ret);

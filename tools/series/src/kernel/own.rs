@@ -11,7 +11,7 @@ use crate::run;
 use crate::toolchain::Toolchain;
 
 /// All files of the folder.
-pub const SOURCES: [(&str, &str); 18] = [
+pub const SOURCES: [(&str, &str); 19] = [
     ("buffers.rs", include_str!("../../guest/buffers.rs")),
     ("children.rs", include_str!("../../guest/children.rs")),
     ("calls.rs", include_str!("../../guest/calls.rs")),
@@ -27,6 +27,7 @@ pub const SOURCES: [(&str, &str); 18] = [
     ("pairs.rs", include_str!("../../guest/pairs.rs")),
     ("race.rs", include_str!("../../guest/race.rs")),
     ("round.rs", include_str!("../../guest/round.rs")),
+    ("swap.rs", include_str!("../../guest/swap.rs")),
     ("sys.rs", include_str!("../../guest/sys.rs")),
     ("video.rs", include_str!("../../guest/video.rs")),
     ("views.rs", include_str!("../../guest/views.rs")),
