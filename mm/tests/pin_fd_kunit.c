@@ -682,18 +682,18 @@ static void pin_fd_poison(struct kunit *test)
 	fake_expect_idle(fake);
 }
 
-static void fake_send_signal(int signal)
+static void fake_send_signal(struct task_struct *task, int signal)
 {
-	spin_lock_irq(&unrcu_pointer(current->sighand)->siglock);
-	sigaddset(&current->pending.signal, signal);
-	set_tsk_thread_flag(current, TIF_SIGPENDING);
-	spin_unlock_irq(&unrcu_pointer(current->sighand)->siglock);
+	spin_lock_irq(&unrcu_pointer(task->sighand)->siglock);
+	sigaddset(&task->pending.signal, signal);
+	signal_wake_up(task, signal == SIGKILL);
+	spin_unlock_irq(&unrcu_pointer(task->sighand)->siglock);
 }
 
 static void fake_kill_at_2(struct fake *fake, pgoff_t index)
 {
 	if (index == 2)
-		fake_send_signal(SIGKILL);
+		fake_send_signal(current, SIGKILL);
 }
 
 static void pin_fd_killed(struct kunit *test)
@@ -713,7 +713,7 @@ static void pin_fd_killed(struct kunit *test)
 static void fake_signal_at_2(struct fake *fake, pgoff_t index)
 {
 	if (index == 2)
-		fake_send_signal(SIGUSR1);
+		fake_send_signal(current, SIGUSR1);
 }
 
 /* Any other signal waits until the pages are pinned. */
@@ -732,6 +732,134 @@ static void pin_fd_signal(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ret, 4 * PAGE_SIZE);
 	fake_expect_cover(fake, 0, 4);
 	fake_unpin(fake);
+	fake_expect_idle(fake);
+}
+
+/* A thread that has i_rwsem, and kills a task that waits for it. */
+struct fake_holder {
+	struct inode *inode;
+	struct task_struct *waiter;
+	bool waited;
+	struct completion held;
+	struct completion go;
+};
+
+static int fake_hold_lock(void *arg)
+{
+	struct fake_holder *holder = arg;
+	unsigned long end = jiffies + 10 * HZ;
+	struct rw_semaphore *lock = &holder->inode->i_rwsem;
+
+	inode_lock(holder->inode);
+	complete(&holder->held);
+	while (!rwsem_is_contended(lock) && time_before(jiffies, end))
+		usleep_range(1000, 2000);
+	holder->waited = rwsem_is_contended(lock);
+	if (holder->waited) {
+		/* It should sleep by now. Nothing is wrong if it does not. */
+		msleep(20);
+		fake_send_signal(holder->waiter, SIGKILL);
+		wait_for_completion_timeout(&holder->go, 10 * HZ);
+	}
+	inode_unlock(holder->inode);
+	return 0;
+}
+
+static long fake_wait_to_pin(struct fake *fake)
+{
+	return pin_user_pages_fd(fake->file, 0, PAGE_SIZE, 0, fake->ranges,
+				 ARRAY_SIZE(fake->ranges), &fake->nr_ranges);
+}
+
+static long fake_wait_to_check(struct fake *fake)
+{
+	return pin_user_pages_fd_check(fake->file, 0, PAGE_SIZE, 0);
+}
+
+/* A task that is killed while it waits for i_rwsem does not wait any longer. */
+static void pin_fd_killed_waiting(struct kunit *test)
+{
+	static long (* const calls[])(struct fake *fake) = {
+		fake_wait_to_pin, fake_wait_to_check,
+	};
+	struct fake *fake = fake_create(test, &fake_fops, O_RDWR, 1);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+		struct fake_holder holder = {
+			.inode = file_inode(fake->file),
+			.waiter = current,
+		};
+		struct task_struct *task;
+		long ret;
+
+		init_completion(&holder.held);
+		init_completion(&holder.go);
+		task = kthread_create(fake_hold_lock, &holder, "pin_fd_kunit");
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+		get_task_struct(task);
+		wake_up_process(task);
+		wait_for_completion(&holder.held);
+
+		ret = calls[i](fake);
+		complete(&holder.go);
+		kthread_stop_put(task);
+		flush_signals(current);
+
+		KUNIT_EXPECT_TRUE(test, holder.waited);
+		KUNIT_EXPECT_EQ(test, ret, -EINTR);
+		KUNIT_EXPECT_EQ(test, fake->nr_may_pin, 0);
+		KUNIT_EXPECT_EQ(test, fake->nr_ranges, 0);
+	}
+	fake_expect_idle(fake);
+}
+
+/* pin_user_pages_fd_check() */
+
+static int fake_check(struct fake *fake, pgoff_t index, unsigned int nr_pages,
+		      unsigned int flags)
+{
+	struct inode *inode = file_inode(fake->file);
+	int err;
+
+	err = pin_user_pages_fd_check(fake->file, index * PAGE_SIZE,
+				      nr_pages * PAGE_SIZE, flags);
+	KUNIT_EXPECT_FALSE(fake->test, inode_is_locked(inode));
+	return err;
+}
+
+static void pin_fd_check(struct kunit *test)
+{
+	struct fake *fake = fake_create(test, &fake_fops, O_RDWR, 1);
+	struct fake *ro = fake_create(test, &fake_fops, O_RDONLY, 1);
+	struct fake *wo = fake_create(test, &fake_fops, O_WRONLY, 1);
+	struct fake *open = fake_create(test, &fake_open_fops, O_RDWR, 1);
+	struct fake *plain = fake_create(test, &fake_plain_fops, O_WRONLY, 1);
+	unsigned int flags = PIN_FD_WRITE | PIN_FD_NOSHRINK;
+
+	KUNIT_EXPECT_EQ(test, fake_check(plain, 0, 0, 0), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, fake_check(fake, 0, 0, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, fake_check(fake, 0, 1, BIT(31)), -EINVAL);
+	KUNIT_EXPECT_EQ(test, fake_check(wo, 0, 1, 0), -EACCES);
+	KUNIT_EXPECT_EQ(test, fake_check(ro, 0, 1, PIN_FD_WRITE), -EACCES);
+	KUNIT_EXPECT_EQ(test, fake_check(ro, 0, 1, 0), 0);
+	KUNIT_EXPECT_EQ(test, fake_check(open, 0, 1, PIN_FD_NOSHRINK), -EINVAL);
+	KUNIT_EXPECT_EQ(test, fake_check(open, 0, 1, PIN_FD_WRITE), 0);
+
+	/* The file may grow until the pages are pinned. */
+	KUNIT_EXPECT_EQ(test, fake_check(fake, 1, FAKE_PAGES, flags), 0);
+	KUNIT_EXPECT_EQ(test, fake->nr_may_pin, 1);
+	KUNIT_EXPECT_EQ(test, fake->may_pin_start, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake->may_pin_end, (FAKE_PAGES + 1) * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake->may_pin_flags, flags);
+	fake->may_pin_err = -EPERM;
+	KUNIT_EXPECT_EQ(test, fake_check(fake, 0, 1, 0), -EPERM);
+	fake_set_inode_flags(fake, S_SWAPFILE);
+	KUNIT_EXPECT_EQ(test, fake_check(fake, 0, 1, PIN_FD_WRITE), -ETXTBSY);
+	fake_set_inode_flags(fake, S_APPEND);
+	KUNIT_EXPECT_EQ(test, fake_check(fake, 0, 1, PIN_FD_WRITE), -EACCES);
+	fake_set_inode_flags(fake, 0);
+	KUNIT_EXPECT_EQ(test, fake->nr_get + ro->nr_get + open->nr_get, 0);
 	fake_expect_idle(fake);
 }
 
@@ -1459,6 +1587,8 @@ static struct kunit_case pin_fd_cases[] = {
 	KUNIT_CASE(pin_fd_poison),
 	KUNIT_CASE(pin_fd_killed),
 	KUNIT_CASE(pin_fd_signal),
+	KUNIT_CASE(pin_fd_killed_waiting),
+	KUNIT_CASE(pin_fd_check),
 	KUNIT_CASE(pin_fd_max_ranges),
 	KUNIT_CASE(pin_fd_large_folios),
 	KUNIT_CASE(pin_fd_far),

@@ -14,7 +14,7 @@
 #include "kselftest_harness.h"
 #include "udmabuf_gmem.h"
 #include "udmabuf_util.h"
-#include "udmabuf_vim2m.h"
+#include "udmabuf_video.h"
 
 #define DEBUGFS		"/sys/kernel/debug"
 #define MAX_ALLOCATIONS	2000
@@ -23,10 +23,6 @@
 #define PIECES		3
 #define PAGES		64
 #define MAX_HUGE_PAGE	(64UL << 20)
-
-/* A picture that is smaller than a buffer. */
-#define SIDE		128
-#define PICTURE		(SIDE * SIDE * 2)
 
 struct counts {
 	long long pins;
@@ -471,32 +467,45 @@ TEST_F_TIMEOUT(fail_nth, use, 120)
 	TH_LOG("the last of them was allocation %d", n - QUIET_ROUNDS);
 }
 
-/* A driver that takes one picture. */
-static int open_importer(void)
-{
-	int video = vim2m_open();
+/* A driver that takes one picture, which is smaller than a buffer. */
+struct importer {
+	int (*open)(void);
+	const char *missing;
+	__u32 side;
+	/* What it says if it was the buffer that found no memory. */
+	int err;
+};
 
-	if (video >= 0 && vim2m_set_up(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, SIDE, SIDE))
+static int open_importer(const struct importer *importer)
+{
+	int video = importer->open();
+
+	if (video >= 0 && video_set_up(video, V4L2_BUF_TYPE_VIDEO_OUTPUT,
+				       importer->side, importer->side))
 		return video;
 	close(video);
 	return -1;
 }
 
-static bool import(int video, int buf)
+static bool import(int video, const struct importer *importer, int buf)
 {
-	return vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, buf, 0, PICTURE);
+	__u32 bytes = importer->side * importer->side * 2;
+
+	return video_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, buf, bytes, bytes);
 }
 
-/* Another driver maps the buffer for the CPU. */
-TEST_F_TIMEOUT(fail_nth, import, 120)
+static void sweep_import(struct __test_metadata *_metadata,
+			 FIXTURE_DATA(fail_nth) *self,
+			 const FIXTURE_VARIANT(fail_nth) *variant,
+			 const struct importer *importer)
 {
 	int n, buf, video, err, quiet = 0;
 	bool fired, imported;
 	struct counts before;
 
-	video = open_importer();
+	video = open_importer(importer);
 	if (video < 0)
-		SKIP(return, "no device of vim2m (CONFIG_VIDEO_VIM2M)");
+		SKIP(return, "%s", importer->missing);
 	close(video);
 
 	before = count_at_rest();
@@ -505,24 +514,23 @@ TEST_F_TIMEOUT(fail_nth, import, 120)
 		ASSERT_TRUE(make_files(self, variant));
 		buf = create(self, variant);
 		ASSERT_GE(buf, 0);
-		video = open_importer();
+		video = open_importer(importer);
 		ASSERT_GE(video, 0);
 
 		ASSERT_TRUE(arm(self, n));
-		imported = import(video, buf);
+		imported = import(video, importer, buf);
 		err = errno;
 		fired = disarm(self);
 
 		if (!imported) {
 			ASSERT_TRUE(fired) TH_LOG("%d: %s", n, strerror(err));
-			/* The latter if it is the buffer that found no memory. */
-			EXPECT_TRUE(err == ENOMEM || err == EFAULT)
+			EXPECT_TRUE(is_injected(err) || err == importer->err)
 				TH_LOG("%d: %s", n, strerror(err));
 			/* V4L2 has forgotten how large its pictures are. */
 			close(video);
-			video = open_importer();
+			video = open_importer(importer);
 			ASSERT_GE(video, 0);
-			EXPECT_TRUE(import(video, buf));
+			EXPECT_TRUE(import(video, importer, buf));
 		}
 		EXPECT_TRUE(buffer_is_right(self, variant, buf));
 		close(buf);
@@ -534,6 +542,35 @@ TEST_F_TIMEOUT(fail_nth, import, 120)
 	/* What the importer knows of the buffer, at least. */
 	EXPECT_GT(n - QUIET_ROUNDS, 0);
 	TH_LOG("the last of them was allocation %d", n - QUIET_ROUNDS);
+}
+
+/* Another driver maps the buffer for the CPU. */
+TEST_F_TIMEOUT(fail_nth, import, 120)
+{
+	static const struct importer vim2m = {
+		.open = vim2m_open,
+		.missing = "no device of vim2m (CONFIG_VIDEO_VIM2M)",
+		.side = 128,
+		.err = EFAULT,
+	};
+
+	sweep_import(_metadata, self, variant, &vim2m);
+}
+
+/*
+ * Another driver attaches to the buffer and maps it for its device, which wants
+ * the picture in one piece.
+ */
+TEST_F_TIMEOUT(fail_nth, attach, 120)
+{
+	static const struct importer vivid = {
+		.open = vivid_open,
+		.missing = VIVID_MISSING,
+		.side = 16,
+		.err = EINVAL,
+	};
+
+	sweep_import(_metadata, self, variant, &vivid);
 }
 
 TEST_HARNESS_MAIN

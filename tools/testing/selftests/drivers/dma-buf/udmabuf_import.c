@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Another driver imports buffers of udmabuf: vim2m, whose video queues keep and
- * vmap the buffers that are queued. It reads one buffer and writes another, also
- * when nothing else refers to them any more.
+ * Other drivers import buffers of udmabuf: vim2m, whose video queues keep and vmap
+ * the buffers that are queued, and vivid, which maps them for a device. The first
+ * one reads one buffer and writes another, also when nothing else refers to them
+ * any more.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -16,7 +17,7 @@
 #include <linux/memfd.h>
 #include "kselftest_harness.h"
 #include "udmabuf_util.h"
-#include "udmabuf_vim2m.h"
+#include "udmabuf_video.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
@@ -183,8 +184,8 @@ static int new_queues(void)
 	int video = vim2m_open();
 
 	if (video >= 0 &&
-	    vim2m_set_up(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, WIDTH, HEIGHT) &&
-	    vim2m_set_up(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, WIDTH, HEIGHT) &&
+	    video_set_up(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, WIDTH, HEIGHT) &&
+	    video_set_up(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, WIDTH, HEIGHT) &&
 	    set_control(video, V4L2_CID_VFLIP, 1) &&
 	    set_control(video, CID_TRANS_TIME, 1))
 		return video;
@@ -196,8 +197,8 @@ static int new_queues(void)
 static bool queue_both(int video, const struct picture *from,
 		       const struct picture *to)
 {
-	return vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, from->buf, 0, PICTURE) &&
-	       vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, to->buf, 0, PICTURE);
+	return video_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, from->buf, 0, PICTURE) &&
+	       video_queue(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, to->buf, 0, PICTURE);
 }
 
 /* Waits until it has. */
@@ -223,12 +224,23 @@ static bool stream(int video, bool on)
 	return !ioctl(video, call, &out) && !ioctl(video, call, &cap);
 }
 
+static bool sync_buf(int buf, __u64 flags)
+{
+	struct dma_buf_sync s = { .flags = flags };
+	int ret;
+
+	do {
+		ret = ioctl(buf, DMA_BUF_IOCTL_SYNC, &s);
+	} while (ret && (errno == EINTR || errno == EAGAIN));
+	return !ret;
+}
+
 /* Streaming has ended, and nothing is imported any more. */
 static bool empty_queues(int video)
 {
 	return stream(video, false) &&
-	       vim2m_set_room(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, 0) &&
-	       vim2m_set_room(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, 0);
+	       video_set_room(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, 0) &&
+	       video_set_room(video, V4L2_BUF_TYPE_VIDEO_CAPTURE, 0);
 }
 
 FIXTURE_SETUP(udmabuf_import)
@@ -379,6 +391,51 @@ TEST_F(udmabuf_import, queues_are_closed)
 	}
 }
 
+/*
+ * Makes a buffer, queues it, and writes it between a begin and an end of access
+ * by the CPU, which leave it attached. Nothing else of this process remains.
+ */
+static int attach_and_exit(int dev, int video, struct picture *p, __u32 bytes,
+			   uint64_t seed)
+{
+	if (!create(dev, p) ||
+	    !video_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, p->buf, bytes, bytes) ||
+	    !sync_buf(p->buf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW))
+		return 1;
+	paint(p, seed);
+	return !sync_buf(p->buf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+}
+
+/*
+ * Another driver attaches to the buffer and maps it for its device, which wants
+ * the picture in one piece.
+ */
+TEST_F(udmabuf_import, attached)
+{
+	const __u32 side = 16;
+	int video, status;
+	pid_t pid;
+
+	video = vivid_open();
+	if (video < 0)
+		SKIP(return, "%s", VIVID_MISSING);
+	for (int i = 0; i < ROUNDS; i++) {
+		ASSERT_TRUE(video_set_up(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, side, side));
+		pid = fork();
+		ASSERT_GE(pid, 0);
+		if (!pid)
+			_exit(attach_and_exit(self->dev, video, &self->a,
+					      side * side * 2, i));
+		ASSERT_EQ(waitpid(pid, &status, 0), pid);
+		ASSERT_EQ(status, 0);
+		EXPECT_GT(read_pins(), self->pins);
+		EXPECT_EQ(wrong_byte(&self->a, i), -1);
+		ASSERT_TRUE(video_set_room(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, 0));
+		EXPECT_TRUE(wait_for_pins(self->pins));
+	}
+	close(video);
+}
+
 struct cpu {
 	pthread_t thread;
 	const int *bufs;
@@ -386,17 +443,6 @@ struct cpu {
 	long rounds;
 	int error;
 };
-
-static bool sync_buf(int buf, __u64 flags)
-{
-	struct dma_buf_sync s = { .flags = flags };
-	int ret;
-
-	do {
-		ret = ioctl(buf, DMA_BUF_IOCTL_SYNC, &s);
-	} while (ret && (errno == EINTR || errno == EAGAIN));
-	return !ret;
-}
 
 static void *access_by_cpu(void *arg)
 {
@@ -557,7 +603,7 @@ TEST(shorter_than_asked_for)
 	ASSERT_GE(memfd, 0);
 	buf = udmabuf_create(dev, memfd, 0, size, 0);
 	ASSERT_GE(buf, 0);
-	EXPECT_FALSE(vim2m_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, buf, size + 1,
+	EXPECT_FALSE(video_queue(video, V4L2_BUF_TYPE_VIDEO_OUTPUT, buf, size + 1,
 				 PICTURE));
 	EXPECT_EQ(errno, EFAULT);
 	close(buf);

@@ -118,6 +118,33 @@ static bool poison(int fd, size_t nr)
 	return WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS : !status;
 }
 
+/*
+ * How UDMABUF_CREATE ends in a child: with 0 or an errno. -1 if it does not end
+ * in some seconds; such a child may be one that cannot be killed.
+ */
+static int create_in_child(int dev, int memfd, size_t size)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (pid < 0)
+		return -1;
+	if (!pid) {
+		/* Who runs this waits until nobody has them any more. */
+		close(STDOUT_FILENO);
+		close(STDERR_FILENO);
+		_exit(udmabuf_create(dev, memfd, 0, size, 0) < 0 ? errno : 0);
+	}
+	for (int i = 0; i < 100; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+		usleep(100000);
+	}
+	kill(pid, SIGKILL);
+	return -1;
+}
+
 /* A page with a memory error is neither mapped nor given to a device. */
 TEST_F(udmabuf_pin, poisoned_page)
 {
@@ -128,6 +155,8 @@ TEST_F(udmabuf_pin, poisoned_page)
 	if (!poison(self->memfd, 2))
 		SKIP(return, "cannot poison a page (CONFIG_MEMORY_FAILURE, root)");
 
+	/* In ZONE_MOVABLE, where it cannot be moved, nobody waits for that. */
+	ASSERT_EQ(create_in_child(self->dev, self->memfd, size), EHWPOISON);
 	self->buf = udmabuf_create(self->dev, self->memfd, 0, size, 0);
 	EXPECT_EQ(self->buf, -1);
 	EXPECT_EQ(errno, EHWPOISON);
