@@ -21,6 +21,7 @@ if grep -q series.shell /proc/cmdline; then
 	setsid cttyhack sh
 	poweroff -f
 fi
+cd /bin
 while IFS=$tab read -r name hugepages seconds command; do
 	echo "$hugepages" > /proc/sys/vm/nr_hugepages
 	say "begin $name"
@@ -38,6 +39,22 @@ if [ -e /sys/kernel/debug/kmemleak ]; then
 	done
 	cat /sys/kernel/debug/kmemleak > /dev/console
 	say "end kmemleak 0"
+fi
+if grep -q page_owner=on /proc/cmdline; then
+	# Pages that calls of udmabuf, iommufd and what they stand on have allocated, and nobody has freed. Of those of files,
+	# the pins were counted; slabs are for kmemleak; page tables of the kernel and what it checks itself with stay, and so
+	# does the address space that kunit_attach_mm() gives to a test.
+	say "begin page_owner"
+	awk 'BEGIN { RS = ""; FS = "\n"; ours = "udmabuf|pin_user_pages_fd|dma_buf|iopt_" }
+		$0 ~ ours && !/shmem_|hugetlb|slab|alloc_kernel|__p[mu4]d_alloc|kasan_|depot|dma_debug|debug_dma|pcpu_|kunit_attach_mm/ {
+			for (i = 1; $i !~ ours; i++)
+				;
+			print "page_owner: left by" $i ", " $NF
+			print
+		}
+		END { print "page_owner: " NR " stacks" }' /sys/kernel/debug/page_owner_stacks/show_stacks > /dev/console ||
+		echo "page_owner: 0 stacks" > /dev/console
+	say "end page_owner 0"
 fi
 say "finished"
 poweroff -f

@@ -82,6 +82,7 @@ fn set_huge_pages(log: u32, count: usize) {
 /// A block of memory that can go offline as a whole.
 pub struct Block {
     state: String,
+    span: Span,
 }
 
 /// The blocks of ZONE_MOVABLE that can go offline, which was tried: where the kernel put something when it booted, it stays.
@@ -99,16 +100,37 @@ fn online_movable() -> Vec<Block> {
     let is = |folder: &str, file: &str, what: &str| {
         fs::read_to_string(format!("{folder}/{file}")).is_ok_and(|text| text.trim() == what)
     };
+    let hexadecimal = |path: String| {
+        let text = fs::read_to_string(path).expect("CONFIG_MEMORY_HOTPLUG");
+        u64::from_str_radix(text.trim(), 16).expect("a number")
+    };
+    let pages = hexadecimal(format!("{BLOCKS}/block_size_bytes")) / PAGE as u64;
+    let block = |folder: String| {
+        let start = hexadecimal(format!("{folder}/phys_index")) * pages;
+        Block {
+            state: format!("{folder}/state"),
+            span: Span {
+                start,
+                end: start + pages,
+            },
+        }
+    };
     folders(BLOCKS)
         .expect("CONFIG_MEMORY_HOTPLUG")
         .filter(|folder| is(folder, "state", "online") && is(folder, "valid_zones", "Movable"))
-        .map(|folder| Block {
-            state: format!("{folder}/state"),
-        })
+        .map(block)
         .collect()
 }
 
 impl Block {
+    pub fn has(&self, frame: u64) -> bool {
+        self.span.has(frame)
+    }
+
+    pub fn is_online(&self) -> bool {
+        fs::read_to_string(&self.state).is_ok_and(|state| state.trim() == "online")
+    }
+
     /// Whether it went. What is on its way, as pages of a process that ended, may hold it up.
     pub fn take_offline(&self) -> bool {
         for _ in 0..10 {
@@ -159,17 +181,19 @@ impl Area {
         &self.span
     }
 
+    /// Allocates a part, or a smaller one if there is none; how many pages that were.
+    pub fn take(&self) -> u64 {
+        let mut chunk = CHUNK;
+        while chunk > 0 && fs::write(format!("{}/alloc", self.folder), chunk.to_string()).is_err() {
+            chunk /= 2;
+        }
+        chunk
+    }
+
     /// Allocates until nothing is left to allocate; how many pages that were.
     pub fn take_all(&self) -> u64 {
-        let mut taken = 0;
-        let mut chunk = CHUNK;
-        while chunk > 0 {
-            match fs::write(format!("{}/alloc", self.folder), chunk.to_string()) {
-                Ok(()) => taken += chunk,
-                Err(_) => chunk /= 2,
-            }
-        }
-        taken
+        let parts = std::iter::repeat_with(|| self.take());
+        parts.take_while(|pages| *pages > 0).sum()
     }
 
     pub fn give_back(&self, pages: u64) {

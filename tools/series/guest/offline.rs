@@ -4,13 +4,17 @@
 //!
 //! Each case fills a file where it can be moved, or the first half of it, with a hole behind. Where a page is, the kernel
 //! says: its frame in /proc/self/pagemap, the zones in /proc/zoneinfo, the areas of CMA in debugfs.
+//!
+//! In the last two cases, buffers are made while that memory goes and comes back.
 
 mod counts;
+mod meanwhile;
 mod memory;
 mod sys;
 
 use std::fs;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use memory::{Area, Span};
 use sys::*;
@@ -82,6 +86,9 @@ enum Not {
     Applicable(String),
     Right(String),
 }
+
+/// What a case says.
+type Ended = std::result::Result<String, Not>;
 
 fn wrong(what: impl Into<String>) -> Not {
     Not::Right(what.into())
@@ -164,7 +171,7 @@ fn tag(page: usize) -> u64 {
 }
 
 /// All blocks of ZONE_MOVABLE go offline, and come back.
-fn zone_movable(kind: &Kind) -> std::result::Result<String, Not> {
+fn zone_movable(kind: &Kind) -> Ended {
     let Some(movable) = memory::zone_movable() else {
         return Err(Not::Applicable("there is no ZONE_MOVABLE".to_owned()));
     };
@@ -189,7 +196,7 @@ fn zone_movable(kind: &Kind) -> std::result::Result<String, Not> {
 }
 
 /// All that the pages were in is allocated from CMA, and given back.
-fn cma(kind: &Kind) -> std::result::Result<String, Not> {
+fn cma(kind: &Kind) -> Ended {
     let Some(area) = Area::largest() else {
         return Err(Not::Applicable("there is no CMA".to_owned()));
     };
@@ -211,24 +218,86 @@ fn cma(kind: &Kind) -> std::result::Result<String, Not> {
     Ok(format!("{} pages left, {taken} allocated", before.len()))
 }
 
-type Case = fn(&Kind) -> std::result::Result<String, Not>;
+/// The blocks of ZONE_MOVABLE that files are in go offline and come back, while buffers are made of them.
+fn zone_movable_meanwhile() -> Ended {
+    let Some(movable) = memory::zone_movable() else {
+        return Err(Not::Applicable("there is no ZONE_MOVABLE".to_owned()));
+    };
+    let blocks = memory::movable_blocks();
+    let strike = |frame: Option<u64>| {
+        let Some(block) = frame.and_then(|frame| blocks.iter().find(|block| block.has(frame)))
+        else {
+            return false;
+        };
+        let went = block.take_offline();
+        block.bring_back();
+        went
+    };
+    let ended = meanwhile::race(&movable, strike).map_err(Not::Right);
+    match blocks.iter().filter(|block| !block.is_online()).count() {
+        0 => ended,
+        away => Err(wrong(format!("{away} blocks did not come back"))),
+    }
+}
+
+/// Parts of CMA are allocated until there are none left, and given back, while buffers are made of what was in them.
+fn cma_meanwhile() -> Ended {
+    let Some(area) = Area::largest() else {
+        return Err(Not::Applicable("there is no CMA".to_owned()));
+    };
+    let taken = AtomicU64::new(0);
+    let strike = |_| {
+        let pages = area.take();
+        taken.fetch_add(pages, Relaxed);
+        if pages == 0 {
+            area.give_back(taken.swap(0, Relaxed));
+        }
+        // Each page has been taken once.
+        pages == 0
+    };
+    let ended = meanwhile::race(area.span(), strike);
+    area.give_back(taken.into_inner());
+    ended.map_err(Not::Right)
+}
+
+type Case = (String, Box<dyn Fn() -> Ended>);
+
+fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for (place, case) in [
+        ("zone_movable", zone_movable as fn(&Kind) -> Ended),
+        ("cma", cma),
+    ] {
+        for kind in &KINDS {
+            let run = move || with_pages(kind, case);
+            cases.push((format!("{place}.{}", kind.name), Box::new(run)));
+        }
+    }
+    cases.push((
+        "zone_movable.meanwhile".to_owned(),
+        Box::new(zone_movable_meanwhile),
+    ));
+    cases.push(("cma.meanwhile".to_owned(), Box::new(cma_meanwhile)));
+    cases
+}
+
+fn with_pages(kind: &Kind, case: fn(&Kind) -> Ended) -> Ended {
+    let ended = case(kind);
+    kind.take_back();
+    ended
+}
 
 fn main() -> ExitCode {
-    let cases: Vec<(&str, Case, &Kind)> = [("zone_movable", zone_movable as Case), ("cma", cma)]
-        .into_iter()
-        .flat_map(|(name, case)| KINDS.iter().map(move |kind| (name, case, kind)))
-        .collect();
+    let cases = cases();
     println!("TAP version 13\n1..{}", cases.len());
     let mut code = ExitCode::SUCCESS;
-    for (i, (name, case, kind)) in cases.iter().enumerate() {
+    for (i, (name, case)) in cases.iter().enumerate() {
         let before = counts::count();
-        let ended = case(kind);
-        kind.take_back();
-        let ended = match ended {
+        let ended = match case() {
             Ok(_) if !counts::returned(&before) => Err(wrong("something was left behind")),
             ended => ended,
         };
-        let name = format!("{} offline.{name}.{}", i + 1, kind.name);
+        let name = format!("{} offline.{name}", i + 1);
         match ended {
             Ok(said) => println!("# {said}\nok {name}"),
             Err(Not::Applicable(why)) => println!("ok {name} # SKIP {why}"),

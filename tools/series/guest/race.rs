@@ -31,7 +31,7 @@ use buffers::{PAGES, Way, device, number_pages, tag};
 use children::{Child, End};
 use hotplug::Hotplug;
 use sys::*;
-use video::Importer;
+use video::{Driver, Importer};
 
 /// How long a race goes on for the sake of a slow adversary. What it waits for is over then, or something was left.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -100,7 +100,7 @@ struct Adversary {
     stroke: fn(&Arena, u64) -> bool,
 }
 
-const ADVERSARIES: [Adversary; 20] = [
+const ADVERSARIES: [Adversary; 21] = [
     plain("fork", |_, _| {
         // SAFETY: It does nothing.
         let child = unsafe { Child::start(|| 0) };
@@ -147,7 +147,8 @@ const ADVERSARIES: [Adversary; 20] = [
         }
         map.advise(0, map.len(), MADV_PAGEOUT).is_ok()
     }),
-    pausing("reclaim", &["pswpout ", "pswpin "], |_, n| {
+    // Whether what goes is the file's depends on how long a buffer takes.
+    pausing("reclaim", &["pswpout "], |_, n| {
         // The second one leaves files alone that are not in memory only.
         let much = ["4M", "4M swappiness=max"][n as usize % 2];
         match fs::write("/sys/fs/cgroup/memory.reclaim", much) {
@@ -258,14 +259,10 @@ const ADVERSARIES: [Adversary; 20] = [
         true
     }),
     plain("import_and_close", |arena, _| {
-        // The last reference to the buffer may be the importer's.
-        let Some(buffer) = arena.take_buffer() else {
-            return false;
-        };
-        let importer = Importer::of(&buffer).expect("vim2m imports a buffer");
-        drop(buffer);
-        drop(importer);
-        true
+        arena.import_and_close(&video::VIM2M)
+    }),
+    plain("attach_and_close", |arena, _| {
+        arena.import_and_close(&video::VIVID)
     }),
 ];
 
@@ -407,6 +404,17 @@ impl Arena {
 
     fn take_buffer(&self) -> Option<Fd> {
         self.lock().take()
+    }
+
+    /// The last reference to the buffer may be the importer's.
+    fn import_and_close(&self, driver: &Driver) -> bool {
+        let Some(buffer) = self.take_buffer() else {
+            return false;
+        };
+        let importer = Importer::of(driver, &buffer).expect("a driver imports a buffer");
+        drop(buffer);
+        drop(importer);
+        true
     }
 
     /// For a child: makes a buffer, looks through it, and leaves both to the end of the process.

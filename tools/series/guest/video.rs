@@ -1,11 +1,55 @@
 // SPDX-License-Identifier: GPL-2.0
-//! vim2m, a driver that imports buffers into its video queues and maps them for the CPU. Each time that its device is
-//! opened, it has queues of its own.
+//! Drivers that import buffers into their video queues.
+
+use std::fs;
 
 use crate::sys::{Fd, Result};
 
-/// The only video device of the guest.
-const DEVICE: &str = "/dev/video0";
+/// A driver by the name of its device.
+pub struct Driver {
+    name: &'static str,
+    /// Width and height of its pictures.
+    side: u32,
+    /// A parameter of its module, and what that must be.
+    told: Option<(&'static str, &'static str)>,
+}
+
+/// Maps a buffer for the CPU. Each time that its device is opened, it has queues of its own.
+pub const VIM2M: Driver = Driver {
+    name: "vim2m",
+    side: 128,
+    told: None,
+};
+
+/// Attaches to a buffer and maps it for its device, which wants a picture in one piece: one that fits into a page is. So it
+/// does because the command line says so.
+pub const VIVID: Driver = Driver {
+    name: "vivid-000-vid-out",
+    side: 16,
+    told: Some(("/sys/module/vivid/parameters/allocators", "1")),
+};
+
+const DEVICES: &str = "/sys/class/video4linux";
+
+impl Driver {
+    fn is_as_told(&self) -> bool {
+        self.told.is_none_or(|(file, wanted)| {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            text.trim().split(',').next() == Some(wanted)
+        })
+    }
+
+    fn open(&self) -> Result<Fd> {
+        let devices = fs::read_dir(DEVICES).expect("CONFIG_VIDEO_DEV");
+        let device = devices.flatten().find(|device| {
+            let name = fs::read_to_string(device.path().join("name"));
+            name.is_ok_and(|name| name.trim() == self.name)
+        });
+        let device = device.expect("the driver has a device");
+        assert!(self.is_as_told(), "{} is not as told", self.name);
+        Fd::open(&format!("/dev/{}", device.file_name().to_string_lossy()))
+    }
+}
 
 const VIDIOC_S_FMT: u64 = 0xc0d0_5605;
 const VIDIOC_REQBUFS: u64 = 0xc014_5608;
@@ -16,7 +60,6 @@ const DMABUF: u32 = 4;
 const NO_FIELD: u32 = 1;
 /// Two bytes a pixel.
 const RGB565: u32 = u32::from_le_bytes(*b"RGBP");
-const SIDE: u32 = 128;
 
 /// A device that keeps a buffer until this is dropped.
 pub struct Importer {
@@ -25,21 +68,23 @@ pub struct Importer {
 
 impl Importer {
     /// Imports a buffer of eight pages or more, as if it held a picture.
-    pub fn of(buffer: &Fd) -> Result<Self> {
-        let device = Fd::open(DEVICE)?;
+    pub fn of(driver: &Driver, buffer: &Fd) -> Result<Self> {
+        let device = driver.open()?;
+        let side = driver.side;
         // struct v4l2_format: the type, nothing, then width, height, format and field.
         let mut format = [0u32; 52];
         format[0] = OUTPUT;
-        format[2..6].copy_from_slice(&[SIDE, SIDE, RGB565, NO_FIELD]);
+        format[2..6].copy_from_slice(&[side, side, RGB565, NO_FIELD]);
         device.ioctl(VIDIOC_S_FMT, &mut format)?;
         // struct v4l2_requestbuffers: room for one.
         device.ioctl(VIDIOC_REQBUFS, &mut [1, OUTPUT, DMABUF, 0, 0])?;
         // struct v4l2_buffer.
         let mut queued = [0u32; 22];
         queued[1] = OUTPUT;
-        queued[2] = SIDE * SIDE * 2;
+        queued[2] = side * side * 2;
         queued[15] = DMABUF;
         queued[16] = buffer.number() as u32;
+        queued[18] = side * side * 2;
         device.ioctl(VIDIOC_QBUF, &mut queued)?;
         Ok(Importer { _device: device })
     }

@@ -7,7 +7,7 @@ use super::build::{self, Kernel, Source};
 use super::ktap::{self, Case, Verdict};
 use super::lane::Lane;
 use super::qemu::{self, End, Guest, Ran};
-use super::settings::{Layout, on_base};
+use super::settings::{Layout, may_complain_on_base, on_base};
 use super::splat::{self, Splat};
 use super::{GuestTest, Settings, accel, driver, guest, kept, selected, steps, table};
 use crate::cli::BootArgs;
@@ -240,10 +240,10 @@ fn layout<'a>(settings: &'a Settings, args: &BootArgs) -> Result<Option<&'a Layo
 fn chosen(settings: &Settings, args: &BootArgs, layout: Option<&Layout>) -> Result<Vec<GuestTest>> {
     let in_layout = layout.map(|layout| settings.in_layout(layout));
     if args.test.is_empty() {
-        return Ok(match in_layout {
-            Some(tests) => tests,
-            None if args.image.base => on_base(settings.absolute()),
-            None => settings.absolute(),
+        let tests = in_layout.unwrap_or_else(|| settings.absolute());
+        return Ok(match args.image.base {
+            true => on_base(tests),
+            false => tests,
         });
     }
     let find = |name: &String| {
@@ -262,7 +262,11 @@ fn chosen(settings: &Settings, args: &BootArgs, layout: Option<&Layout>) -> Resu
             .mend(format!("one of {}", known.join(", ")))
         })
     };
-    args.test.iter().map(find).collect()
+    let mut found: Vec<GuestTest> = args.test.iter().map(find).collect::<Result<_>>()?;
+    if args.image.base {
+        may_complain_on_base(&mut found);
+    }
+    Ok(found)
 }
 
 fn column(ctx: &Context, args: &BootArgs) -> Result<String> {
@@ -341,11 +345,12 @@ pub fn tests(
         name.replace(' ', "-"),
         kernel.key
     ))?;
+    let append = before(&ctx.config.kernel.append, args.append.as_deref());
     let guest = Guest {
         machine,
         image: &kernel.image,
         initrd: &initrd,
-        append: args.append.as_deref().unwrap_or(""),
+        append: &append,
         memory: &args.memory,
         accel,
         icount: args.icount,
@@ -497,7 +502,10 @@ fn interactive(
     };
     let mut append = args.append.clone().unwrap_or_default();
     if args.shell {
-        append = format!("series.shell {append}");
+        append = before(
+            &format!("{} series.shell", ctx.config.kernel.append),
+            Some(&append),
+        );
     }
     let mut outcome = Outcome::Clean;
     for _ in 0..args.repeat {

@@ -18,6 +18,17 @@ use crate::worktree;
 
 const INIT: &str = include_str!("../../data/init.sh");
 
+/// What of busybox the guest has.
+const APPLETS: [&str; 26] = [
+    "awk", "cat", "chroot", "cttyhack", "date", "dmesg", "echo", "grep", "head", "id", "ls",
+    "mkdir", "mkswap", "mktemp", "mount", "poweroff", "rm", "rmdir", "setsid", "sh", "sleep",
+    "stty", "swapoff", "swapon", "timeout", "umount",
+];
+
+/// Scripts of the kernel's selftests ask for it, and get a shell that knows a part of its language. For that, `((2 >= 1024))`
+/// is a command that is not found: false, as it should be for pages of 2 MiB.
+const BASH: &str = "#!/bin/sh\nexec sh \"$@\"\n";
+
 /// Packs /guest into an initramfs whose bytes depend on its contents alone.
 const PACK: &str = "cd /guest && find . -mindepth 1 -exec touch -h -d @0 {} + && \
     find . -mindepth 1 -printf '%P\\n' | LC_ALL=C sort | \
@@ -71,21 +82,29 @@ pub fn with_tests(
         let arch = format!("ARCH={}", machine.arch);
         make(&["-s", "-C", "/src", "O=/obj", "LLVM=1", &arch, "headers"])?;
         for test in tests {
-            if test.own {
-                own::build(toolchain, guest, &test.program, &log)?;
-                continue;
+            let folder = format!("tools/testing/selftests/{}", test.dir);
+            for program in test.beside.iter().chain([&test.program]) {
+                if test.own {
+                    own::build(toolchain, guest, program, &log)?;
+                    continue;
+                }
+                let file = tree.join(&folder).join(program);
+                if program.ends_with(".sh") {
+                    fs::copy(&file, guest.join("bin").join(program)).at(&file)?;
+                    continue;
+                }
+                make(&[
+                    "-s",
+                    "-C",
+                    &format!("/src/{folder}"),
+                    &arch,
+                    &format!("CC={}", machine.cc),
+                    "OUTPUT=/guest/bin",
+                    "KHDR_INCLUDES=-isystem /obj/usr/include",
+                    "LDFLAGS=-static",
+                    &format!("/guest/bin/{program}"),
+                ])?;
             }
-            make(&[
-                "-s",
-                "-C",
-                &format!("/src/tools/testing/selftests/{}", test.dir),
-                &arch,
-                &format!("CC={}", machine.cc),
-                "OUTPUT=/guest/bin",
-                "KHDR_INCLUDES=-isystem /obj/usr/include",
-                "LDFLAGS=-static",
-                &format!("/guest/bin/{}", test.program),
-            ])?;
         }
         step.done();
         Ok(())
@@ -122,12 +141,12 @@ pub fn packed(
         Error::environment(busybox.display(), e)
             .mend("install busybox-static, or leave out --toolchain host")
     })?;
-    for applet in [
-        "sh", "mount", "mkdir", "stty", "echo", "grep", "setsid", "cttyhack", "poweroff", "cat",
-        "ls", "dmesg", "mkswap", "sleep", "swapon", "swapoff", "timeout", "chroot",
-    ] {
+    for applet in APPLETS {
         std::os::unix::fs::symlink("busybox", guest.join("bin").join(applet)).at(guest)?;
     }
+    let bash = guest.join("bin/bash");
+    fs::write(&bash, BASH).at(&bash)?;
+    make_executable(&bash)?;
     let list: String = tests.iter().map(GuestTest::lines).collect();
     fs::write(guest.join("tests"), list).at(guest)?;
     let file = guest.join("init");

@@ -11,7 +11,8 @@ use crate::run;
 use crate::toolchain::Toolchain;
 
 /// All files of the folder.
-pub const SOURCES: [(&str, &str); 19] = [
+pub const SOURCES: [(&str, &str); 21] = [
+    ("blobs.rs", include_str!("../../guest/blobs.rs")),
     ("buffers.rs", include_str!("../../guest/buffers.rs")),
     ("children.rs", include_str!("../../guest/children.rs")),
     ("calls.rs", include_str!("../../guest/calls.rs")),
@@ -21,6 +22,7 @@ pub const SOURCES: [(&str, &str); 19] = [
     ("frames.rs", include_str!("../../guest/frames.rs")),
     ("hotplug.rs", include_str!("../../guest/hotplug.rs")),
     ("kinds.rs", include_str!("../../guest/kinds.rs")),
+    ("meanwhile.rs", include_str!("../../guest/meanwhile.rs")),
     ("memory.rs", include_str!("../../guest/memory.rs")),
     ("model.rs", include_str!("../../guest/model.rs")),
     ("offline.rs", include_str!("../../guest/offline.rs")),

@@ -12,6 +12,9 @@ use crate::error;
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// What every kernel that runs tests has on its command line.
+    #[serde(default)]
+    pub append: String,
     /// The programs that run in the guest, in this order.
     #[serde(default)]
     pub tests: Vec<GuestTest>,
@@ -40,6 +43,9 @@ pub struct Layout {
     /// It is booted with the base too, where each case must end as on the tip, but for what the stack mends.
     #[serde(default)]
     pub with_base: bool,
+    /// Test cases that the stack mends, by test, and that only this guest shows: they must fail on the base.
+    #[serde(default)]
+    pub fails_on_base: BTreeMap<String, Vec<String>>,
 }
 
 /// A kselftest program that runs in the guest.
@@ -57,6 +63,9 @@ pub struct GuestTest {
     #[serde(default)]
     pub in_guests_only: bool,
     pub program: String,
+    /// Other programs of the same folder, which it runs.
+    #[serde(default)]
+    pub beside: Vec<String>,
     /// How many test cases a run of it has: fewer results than that are a failure.
     pub cases: usize,
     /// 2 MiB huge pages that it needs.
@@ -179,9 +188,13 @@ impl GuestTest {
                 return Err(format!("{field} = {text:?} is no plain name"));
             }
         }
-        if self.own && !(self.dir.is_empty() && own::is_known(&self.program)) {
+        if let Some(wrong) = self.beside.iter().find(|name| !plain(name, "-_.")) {
+            return Err(format!("beside: {wrong:?} is no plain name"));
+        }
+        let mut programs = self.beside.iter().chain([&self.program]);
+        if self.own && (!self.dir.is_empty() || programs.any(|program| !own::is_known(program))) {
             return Err(format!(
-                "own: {:?} is no program in tools/series/guest, which has no folders",
+                "own: {:?}, or what is beside it, is no program in tools/series/guest, which has no folders",
                 self.program
             ));
         }
@@ -226,6 +239,7 @@ impl GuestTest {
             same_as_base: false,
             runs: Vec::new(),
             steps: None,
+            beside: Vec::new(),
             complaints: Vec::new(),
             complaints_on_base: Vec::new(),
             timeout: default_timeout(),
@@ -277,6 +291,7 @@ impl Settings {
         for layout in &mut here.guests {
             let runs = |name: &String| here.tests.iter().any(|test| test.name == *name);
             layout.tests.retain(|name, _| runs(name));
+            layout.fails_on_base.retain(|name, _| runs(name));
         }
         here
     }
@@ -287,18 +302,32 @@ impl Settings {
     }
 
     fn find_tests(&self, layout: &Layout) -> Result<Vec<GuestTest>, String> {
-        let find = |(name, skips): (&String, &usize)| {
-            let known = self.tests.iter().find(|test| test.name == *name);
-            let mut test = known.ok_or(format!("no test {name:?}"))?.clone();
+        let is_known = |name: &&String| self.tests.iter().any(|test| test.name == **name);
+        if let Some(unknown) = layout.tests.keys().find(|name| !is_known(name)) {
+            return Err(format!("no test {unknown:?}"));
+        }
+        let fails = |name: &&String| layout.with_base && layout.tests.contains_key(*name);
+        if let Some(wrong) = layout.fails_on_base.keys().find(|name| !fails(name)) {
+            return Err(format!("{wrong:?} does not run on the base"));
+        }
+        let mut tests = Vec::new();
+        for test in &self.tests {
+            let Some(skips) = layout.tests.get(&test.name) else {
+                continue;
+            };
             if test.same_as_base {
                 return Err(format!(
-                    "{name:?} is compared with the base, which is not booted"
+                    "{:?} has same_as_base, which a guest of its own has no base for",
+                    test.name
                 ));
             }
+            let fails = layout.fails_on_base.get(&test.name).into_iter().flatten();
+            let mut test = test.clone();
             test.skips = *skips;
-            Ok(test)
-        };
-        layout.tests.iter().map(find).collect()
+            test.fails_on_base.extend(fails.cloned());
+            tests.push(test);
+        }
+        Ok(tests)
     }
 
     /// Whether the test of this name is compared with the base.
@@ -326,10 +355,15 @@ impl Settings {
 /// Those of these tests that the base is asked about, with what it may complain about.
 pub fn on_base(mut tests: Vec<GuestTest>) -> Vec<GuestTest> {
     tests.retain(|test| !test.not_on_base);
-    for test in &mut tests {
+    may_complain_on_base(&mut tests);
+    tests
+}
+
+/// These tests with what the base may complain about.
+pub fn may_complain_on_base(tests: &mut [GuestTest]) {
+    for test in tests {
         test.complaints.append(&mut test.complaints_on_base);
     }
-    tests
 }
 
 #[cfg(test)]
@@ -339,6 +373,7 @@ mod tests {
 
     fn of(tests: Vec<GuestTest>) -> Settings {
         Settings {
+            append: String::new(),
             tests,
             guests: Vec::new(),
             lanes: Vec::new(),
@@ -397,6 +432,7 @@ mod tests {
             tests: [(test.to_owned(), 2)].into(),
             only_full: false,
             with_base: false,
+            fails_on_base: BTreeMap::new(),
         };
         let tests = settings.in_layout(&layout("pin_fd"));
         assert_eq!((tests[0].name.as_str(), tests[0].skips), ("pin_fd", 2));
@@ -408,6 +444,32 @@ mod tests {
                 "{cause}"
             );
         }
+    }
+
+    #[test]
+    fn a_guest_runs_its_tests_in_the_usual_order_and_may_show_what_others_do_not() {
+        let settings = of(vec![
+            GuestTest::plain("sync", 1),
+            GuestTest::plain("data", 1),
+        ]);
+        let mut layout = Layout {
+            name: "bounce".to_owned(),
+            append: "swiotlb=force".to_owned(),
+            memory: "3G".to_owned(),
+            tests: [("data".to_owned(), 0), ("sync".to_owned(), 0)].into(),
+            only_full: false,
+            with_base: true,
+            fails_on_base: [("sync".to_owned(), vec!["sync.a".to_owned()])].into(),
+        };
+        let tests = settings.in_layout(&layout);
+        assert_eq!(tests[0].fails_on_base, ["sync.a"]);
+        assert_eq!(tests[1].name, "data");
+        assert!(tests[1].fails_on_base.is_empty());
+        assert!(settings.tests[0].fails_on_base.is_empty());
+
+        layout.with_base = false;
+        let cause = settings.find_tests(&layout).unwrap_err();
+        assert!(cause.contains("\"sync\""), "{cause}");
     }
 
     #[test]
@@ -434,6 +496,7 @@ mod tests {
         assert_eq!(wrong(|test| test.runs = vec!["-F 0x1".into()]), Ok(()));
         assert!(wrong(|test| test.name = "a b".into()).is_err());
         assert!(wrong(|test| test.program = "a\tb".into()).is_err());
+        assert!(wrong(|test| test.beside = vec!["../a".into()]).is_err());
         assert!(wrong(|test| test.runs = vec!["$(reboot)".into()]).is_err());
         assert!(wrong(|test| test.runs = vec![String::new()]).is_err());
         assert!(wrong(|test| test.timeout = 0).is_err());
@@ -505,6 +568,7 @@ mod tests {
             tests: [("iommufd".to_owned(), 0), ("udmabuf".to_owned(), 1)].into(),
             only_full: false,
             with_base: false,
+            fails_on_base: BTreeMap::new(),
         }];
         let here = settings.in_lane(&lane);
         assert!(here.usual().iter().all(|test| test.timeout == 900));

@@ -22,7 +22,7 @@ impl Splat {
     }
 }
 
-const SIGNS: [&str; 17] = [
+const SIGNS: [&str; 19] = [
     "WARNING: ",
     "BUG: ",
     "kernel BUG at",
@@ -38,6 +38,9 @@ const SIGNS: [&str; 17] = [
     "rcu: INFO: ",
     "kmemleak: ",
     "DMA-API: ",
+    // What init.sh says.
+    "page_owner: left by ",
+    "page_owner: 0 stacks",
     "Kernel panic - not syncing",
     "general protection fault",
     // As arm64 calls it.
@@ -45,13 +48,15 @@ const SIGNS: [&str; 17] = [
 ];
 
 /// Lines that look like a complaint and are none.
-const HARMLESS: [&str; 7] = [
+const HARMLESS: [&str; 9] = [
     // The end of a complaint that was found already.
     "---[ end ",
     "kmemleak: Kernel memory leak detector initialized",
     "kmemleak: Automatic memory scanning thread started",
     "DMA-API: preallocated",
     "DMA-API: debugging enabled",
+    "DMA-API: Mapped at:",
+    "DMA-API: dma_debug_entry pool grown",
     "kmemleak: Memory pool ",
     "kmemleak: Cannot insert 0x0",
 ];
