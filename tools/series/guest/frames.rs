@@ -3,9 +3,8 @@
 
 use std::fs;
 
-use crate::sys::{PAGE, words};
-
-const BLOCKS: &str = "/sys/devices/system/memory";
+use crate::blocks::{BLOCKS, frames_of};
+use crate::sys::words;
 
 /// Bits of /proc/kpageflags: a frame that is free, bad, or none at all is in nobody's way.
 const BUDDY: u64 = 1 << 10;
@@ -14,23 +13,18 @@ const NOPAGE: u64 = 1 << 20;
 
 const SHOWN: usize = 20;
 
-fn number(path: String, radix: u32) -> Option<u64> {
-    u64::from_str_radix(fs::read_to_string(path).ok()?.trim(), radix).ok()
-}
-
 /// Says which blocks are about to go offline, and which of their frames are in use: flags of /proc/kpageflags, and how often
 /// they are mapped.
 pub fn say_what_stays() {
-    let pages = number(format!("{BLOCKS}/block_size_bytes"), 16).unwrap_or(0) / PAGE as u64;
     for entry in fs::read_dir(BLOCKS).into_iter().flatten().flatten() {
         let path = entry.path().display().to_string();
         let state = fs::read_to_string(format!("{path}/state")).unwrap_or_default();
         if state.trim() != "going-offline" {
             continue;
         }
-        let start = number(format!("{path}/phys_index"), 16).unwrap_or(0) * pages;
+        let frames = frames_of(&path);
+        let start = frames.start;
         println!("# {path} is going offline, frames from {start:#x}");
-        let frames = start..start + pages;
         let read = words("/proc/kpageflags", frames.clone())
             .and_then(|flags| Ok((flags, words("/proc/kpagecount", frames)?)));
         let (flags, counts) = match read {

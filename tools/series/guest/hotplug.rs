@@ -7,11 +7,10 @@ use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::blocks::{BLOCKS, pages_each};
 use crate::children::{Child, End};
 use crate::frames;
-use crate::sys::{EHWPOISON, PAGE};
-
-const BLOCKS: &str = "/sys/devices/system/memory";
+use crate::sys::EHWPOISON;
 
 /// A page of a slab has no reference and counts as movable, and is not: 7.3.4 then tries until a signal comes.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -88,9 +87,8 @@ pub struct Hotplug {
 
 impl Hotplug {
     pub fn new() -> Self {
-        let size = u64::from_str_radix(&read(&format!("{BLOCKS}/block_size_bytes")), 16);
         Hotplug {
-            pages_each: size.expect("CONFIG_MEMORY_HOTPLUG") / PAGE as u64,
+            pages_each: pages_each(),
             state: Mutex::new(State {
                 blocks: blocks(),
                 attempts: 0,

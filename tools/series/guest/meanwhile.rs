@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Files are filled where memory may have to go, and buffers made of them, while that memory goes and comes back.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::memory::Span;
 use crate::sys::*;
 
 /// How many files are filled at least.
@@ -37,7 +37,7 @@ impl Seen {
     fn look_at_one(
         &mut self,
         dev: &Fd,
-        movable: &Span,
+        movable: &Range<u64>,
         meeting: &Meeting,
         round: u64,
     ) -> std::result::Result<(), Wrong> {
@@ -52,7 +52,7 @@ impl Seen {
         }
         let can_move = || -> Vec<u64> {
             let frames = of_file.frames().into_iter().flatten();
-            frames.filter(|frame| movable.has(*frame)).collect()
+            frames.filter(|frame| movable.contains(frame)).collect()
         };
         let before = can_move();
         meeting.wait(before.first().copied(), round);
@@ -121,7 +121,7 @@ impl Drop for Over<'_> {
 /// `strike` takes memory away and gives it back, that of this frame if there is one. It says whether the memory of a file
 /// has gone, as far as can be known.
 pub fn race(
-    movable: &Span,
+    movable: &Range<u64>,
     strike: impl Fn(Option<u64>) -> bool + Sync,
 ) -> std::result::Result<String, Wrong> {
     let dev = Fd::open("/dev/udmabuf").expect("/dev/udmabuf can be opened");

@@ -2,25 +2,14 @@
 //! Where memory is that can be moved away: ZONE_MOVABLE and its blocks, the areas of CMA. All of it is as the kernel says.
 
 use std::fs;
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
+use crate::blocks::{BLOCKS, frames_of};
 use crate::sys::PAGE;
 
-const BLOCKS: &str = "/sys/devices/system/memory";
 const AREAS: &str = "/sys/kernel/debug/cma";
-
-/// Page frames from one to before another.
-pub struct Span {
-    start: u64,
-    end: u64,
-}
-
-impl Span {
-    pub fn has(&self, frame: u64) -> bool {
-        (self.start..self.end).contains(&frame)
-    }
-}
 
 fn number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
@@ -33,7 +22,7 @@ fn folders(path: &str) -> Option<impl Iterator<Item = String>> {
 }
 
 /// What ZONE_MOVABLE spans, if it has memory.
-pub fn zone_movable() -> Option<Span> {
+pub fn zone_movable() -> Option<Range<u64>> {
     let text = fs::read_to_string("/proc/zoneinfo").expect("proc is mounted");
     let zone = text.split("\nNode ").find(|zone| {
         zone.lines()
@@ -48,10 +37,7 @@ pub fn zone_movable() -> Option<Span> {
         return None;
     }
     let start = value("start_pfn:")?;
-    Some(Span {
-        start,
-        end: start + value("spanned ")?,
-    })
+    Some(start..start + value("spanned ")?)
 }
 
 /// Makes so many huge pages of two to the power of `log` bytes where they can be moved, if there is room, and as many for them
@@ -82,7 +68,7 @@ fn set_huge_pages(log: u32, count: usize) {
 /// A block of memory that can go offline as a whole.
 pub struct Block {
     state: String,
-    span: Span,
+    span: Range<u64>,
 }
 
 /// The blocks of ZONE_MOVABLE that can go offline, which was tried: where the kernel put something when it booted, it stays.
@@ -100,20 +86,9 @@ fn online_movable() -> Vec<Block> {
     let is = |folder: &str, file: &str, what: &str| {
         fs::read_to_string(format!("{folder}/{file}")).is_ok_and(|text| text.trim() == what)
     };
-    let hexadecimal = |path: String| {
-        let text = fs::read_to_string(path).expect("CONFIG_MEMORY_HOTPLUG");
-        u64::from_str_radix(text.trim(), 16).expect("a number")
-    };
-    let pages = hexadecimal(format!("{BLOCKS}/block_size_bytes")) / PAGE as u64;
-    let block = |folder: String| {
-        let start = hexadecimal(format!("{folder}/phys_index")) * pages;
-        Block {
-            state: format!("{folder}/state"),
-            span: Span {
-                start,
-                end: start + pages,
-            },
-        }
+    let block = |folder: String| Block {
+        state: format!("{folder}/state"),
+        span: frames_of(&folder),
     };
     folders(BLOCKS)
         .expect("CONFIG_MEMORY_HOTPLUG")
@@ -124,7 +99,7 @@ fn online_movable() -> Vec<Block> {
 
 impl Block {
     pub fn has(&self, frame: u64) -> bool {
-        self.span.has(frame)
+        self.span.contains(&frame)
     }
 
     pub fn is_online(&self) -> bool {
@@ -150,7 +125,7 @@ impl Block {
 /// An area of CMA.
 pub struct Area {
     folder: String,
-    span: Span,
+    span: Range<u64>,
     /// A bit of the bitmap stands for this many pages.
     pages_each: u64,
 }
@@ -164,10 +139,7 @@ impl Area {
             let start = number(&format!("{folder}/base_pfn"))?;
             let count = number(&format!("{folder}/count"))?;
             Some(Area {
-                span: Span {
-                    start,
-                    end: start + count,
-                },
+                span: start..start + count,
                 pages_each: 1 << number(&format!("{folder}/order_per_bit"))?,
                 folder,
             })
@@ -177,7 +149,7 @@ impl Area {
             .max_by_key(|area| area.span.end - area.span.start)
     }
 
-    pub fn span(&self) -> &Span {
+    pub fn span(&self) -> &Range<u64> {
         &self.span
     }
 

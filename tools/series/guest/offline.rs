@@ -7,16 +7,18 @@
 //!
 //! In the last two cases, buffers are made while that memory goes and comes back.
 
+mod blocks;
 mod counts;
 mod meanwhile;
 mod memory;
 mod sys;
 
 use std::fs;
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use memory::{Area, Span};
+use memory::Area;
 use sys::*;
 
 /// What a file consists of, and how many of those.
@@ -103,7 +105,7 @@ struct Live<'a> {
 
 impl<'a> Live<'a> {
     /// Of a file whose pages were where they can be moved; and where those were.
-    fn make(kind: &'a Kind, movable: &Span) -> std::result::Result<(Self, Vec<u64>), Not> {
+    fn make(kind: &'a Kind, movable: &Range<u64>) -> std::result::Result<(Self, Vec<u64>), Not> {
         let Ok(file) = kind.file() else {
             return Err(Not::Applicable("there are no such pages".to_owned()));
         };
@@ -118,7 +120,7 @@ impl<'a> Live<'a> {
             map.write(page, 511, !tag(page));
         }
         let mut before: Vec<u64> = map.frames().into_iter().flatten().collect();
-        before.retain(|frame| movable.has(*frame));
+        before.retain(|frame| movable.contains(frame));
         if before.is_empty() {
             return Err(wrong("nothing was where it can be moved"));
         }
@@ -142,7 +144,7 @@ impl<'a> Live<'a> {
         live.holds("after it was made")?;
         let frames = live.file.frames().into_iter();
         let stayed = frames
-            .filter(|frame| frame.is_none_or(|frame| movable.has(frame)))
+            .filter(|frame| frame.is_none_or(|frame| movable.contains(&frame)))
             .count();
         if stayed > 0 {
             return Err(wrong(format!(

@@ -9,6 +9,7 @@
 //! adversary must have done what it is for while that went on: it says so itself, and so do counters of the kernel.
 //! That the kernel does not complain is for its console.
 
+mod blocks;
 mod buffers;
 mod children;
 mod counts;

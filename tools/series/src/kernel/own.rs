@@ -11,8 +11,9 @@ use crate::run;
 use crate::toolchain::Toolchain;
 
 /// All files of the folder.
-pub const SOURCES: [(&str, &str); 21] = [
+pub const SOURCES: [(&str, &str); 22] = [
     ("blobs.rs", include_str!("../../guest/blobs.rs")),
+    ("blocks.rs", include_str!("../../guest/blocks.rs")),
     ("buffers.rs", include_str!("../../guest/buffers.rs")),
     ("children.rs", include_str!("../../guest/children.rs")),
     ("calls.rs", include_str!("../../guest/calls.rs")),
