@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# apt in the toolchain root, with index, sources and downloads in /download.
+# apt in the toolchain root, with index and sources in /download, and downloads in /download/new.
 # usage: update | list PACKAGE | download PACKAGE VERSION
 set -e
 mkdir -p /download/index/partial
@@ -24,5 +24,5 @@ update) exec apt-get -qq update ;;
 # Newest first: "VERSION SHA256".
 list) apt-cache show --all-versions "$2" 2>/dev/null |
 	awk '$1 == "Version:" { v = $2 } $1 == "SHA256:" { print v, $2 }' | sort -Vru ;;
-download) exec apt-get -qq download "$2=$3" ;;
+download) cd new && exec apt-get -qq download "$2=$3" ;;
 esac

@@ -57,22 +57,29 @@ pub fn ensure(ctx: &Context) -> Result<Base> {
     let _ = fs::remove_file(git.dir().join("shallow.lock"));
     match ctx.config.base() {
         (name, BaseSource::Debian(source)) => debian(ctx, &git, name, source)?,
-        (name, BaseSource::Git(source)) => from_git(&git, name, source)?,
+        (name, BaseSource::Git(source)) => from_git(ctx, &git, name, source)?,
     }
-    existing(ctx)?.ok_or_else(|| Error::environment("base", "was imported and is not there"))
+    existing(ctx)?.ok_or_else(|| {
+        Error::environment("base", "was imported and is not there").mend("run this again")
+    })
 }
 
-/// The base, unless it has to be fetched first.
+/// The base, unless it has to be fetched first. Fails if its contents are not those that series.toml names.
 pub fn existing(ctx: &Context) -> Result<Option<Base>> {
     let git = repository(ctx)?;
     let (name, source) = ctx.config.base();
-    let Some(reference) = reference(name, source)? else {
+    let Some(reference) = reference(ctx, name, source)? else {
         return Ok(None);
     };
     let Some(commit) = git.resolve(&format!("{reference}^{{commit}}"))? else {
         return Ok(None);
     };
     let tree = git.run(&["rev-parse", &format!("{commit}^{{tree}}")])?;
+    let (BaseSource::Debian(DebianSource { tree: pin, .. })
+    | BaseSource::Git(GitSource { tree: pin, .. })) = source;
+    if let Some(expected) = pin {
+        same_tree(name, expected, &tree)?;
+    }
     Ok(Some(Base {
         git: git.dir().to_owned(),
         commit,
@@ -82,11 +89,11 @@ pub fn existing(ctx: &Context) -> Result<Option<Base>> {
 
 /// The ref's name holds what identifies the source, so that a changed `series.toml` or a branch that moved means another
 /// ref. There is none if a git tree is not there to be asked.
-fn reference(name: &str, source: &BaseSource) -> Result<Option<String>> {
+fn reference(ctx: &Context, name: &str, source: &BaseSource) -> Result<Option<String>> {
     Ok(match source {
         BaseSource::Debian(source) => Some(package_reference(name, source)),
-        BaseSource::Git(source) => match commit(source)? {
-            Some(commit) => Some(git_reference(name, source, &commit)?),
+        BaseSource::Git(source) => match commit(ctx, source)? {
+            Some(commit) => Some(git_reference(ctx, name, source, &commit)?),
             None => None,
         },
     })
@@ -96,21 +103,26 @@ fn package_reference(name: &str, source: &DebianSource) -> String {
     format!("refs/series/base/{name}/{}", source.sha256)
 }
 
-fn git_reference(name: &str, source: &GitSource, commit: &str) -> Result<String> {
-    let path = std::path::absolute(&source.git).at(&source.git)?;
+/// Where a git tree is: a relative path starts at series.toml.
+fn folder(ctx: &Context, source: &GitSource) -> PathBuf {
+    ctx.repo.join(&source.git)
+}
+
+fn git_reference(ctx: &Context, name: &str, source: &GitSource, commit: &str) -> Result<String> {
+    let path = std::path::absolute(folder(ctx, source)).at(&source.git)?;
     let path = short_hash(path.as_os_str().as_encoded_bytes());
     Ok(format!("refs/series/base/{name}/{path}-{commit}"))
 }
 
 /// The commit that a git tree is at now; a whole id needs no tree.
-fn commit(source: &GitSource) -> Result<Option<String>> {
+fn commit(ctx: &Context, source: &GitSource) -> Result<Option<String>> {
     match source.commit.as_deref() {
         Some(id) if id.len() == 40 && id.bytes().all(|b| b.is_ascii_hexdigit()) => {
             Ok(Some(id.to_owned()))
         }
         wanted => {
             let wanted = wanted.unwrap_or("HEAD");
-            Git::at(&source.git).resolve(&format!("{wanted}^{{commit}}"))
+            Git::at(folder(ctx, source)).resolve(&format!("{wanted}^{{commit}}"))
         }
     }
 }
@@ -125,21 +137,20 @@ fn debian(ctx: &Context, git: &Git, name: &str, source: &DebianSource) -> Result
     let message = format!("{} {}\n", source.package, source.version);
     let commit = import::tarball(git, &toolchain, &deb, &source.tarball, &message)?;
     let tree = git.run(&["rev-parse", &format!("{commit}^{{tree}}")])?;
-    match &source.tree {
-        Some(expected) => same_tree(name, expected, &tree)?,
-        None => progress::note(format_args!(
+    if source.tree.is_none() {
+        progress::note(format_args!(
             "base {name} has no tree id in series.toml; write: tree = \"{tree}\""
-        )),
+        ));
     }
     git.set_ref(&package_reference(name, source), &commit)?;
     step.done();
     Ok(())
 }
 
-fn from_git(git: &Git, name: &str, source: &GitSource) -> Result<()> {
+fn from_git(ctx: &Context, git: &Git, name: &str, source: &GitSource) -> Result<()> {
     let wanted = source.commit.as_deref().unwrap_or("HEAD");
     let place = format!("base {name}");
-    let path = fs::canonicalize(&source.git).map_err(|e| {
+    let path = fs::canonicalize(folder(ctx, source)).map_err(|e| {
         Error::config(&place, format!("{}: {e}", source.git.display()))
             .mend("correct git = in series.toml")
     })?;
@@ -148,14 +159,10 @@ fn from_git(git: &Git, name: &str, source: &GitSource) -> Result<()> {
         Error::config(&place, format!("{} has no commit {wanted}", path.display()))
             .mend("correct commit = in series.toml")
     };
-    let id = commit(source)?.ok_or_else(no_commit)?;
+    let id = commit(ctx, source)?.ok_or_else(no_commit)?;
     let commit = there.resolve(&format!("{id}^{{commit}}"))?;
     let commit = commit.ok_or_else(no_commit)?;
-    let tree = there.run(&["rev-parse", &format!("{commit}^{{tree}}")])?;
-    if let Some(expected) = &source.tree {
-        same_tree(name, expected, &tree)?;
-    }
-    fetch(git, &path, &commit, &git_reference(name, source, &id)?)
+    fetch(git, &path, &commit, &git_reference(ctx, name, source, &id)?)
 }
 
 fn fetch(git: &Git, from: &Path, commit: &str, reference: &str) -> Result<()> {

@@ -28,6 +28,10 @@ pub fn diff(ctx: &Context, args: &DiffArgs) -> Result<Outcome> {
             &args.tag,
             format!("its patches do not apply to today's base: {}", e.summary()),
         )
+        .mend(format!(
+            "git log {}.. -- series.toml shows where the base changed; name a commit after that",
+            args.tag
+        ))
     })?;
     let step = progress::step("range-diff");
     let text = stack.base.git().run(&[

@@ -2,10 +2,10 @@
 //! `doctor`: what is set up, and what is not.
 
 use crate::base;
-use crate::cli::DoctorArgs;
+use crate::cli::{DoctorArgs, ToolchainChoice};
 use crate::context::Context;
 use crate::debootstrap::NEED_GIB;
-use crate::error::{Outcome, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::kernel::own;
 use crate::run;
 use crate::sandbox::Sandbox;
@@ -20,24 +20,28 @@ const TOOLS: [(&str, &str); 5] = [
     ("binutils", "ld --version"),
 ];
 
+/// What a kernel needs where all else is set up.
+const BUILD_GIB: u64 = 6;
+
 pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
-    let mut missing = false;
+    let mut missing = Vec::new();
     let mut line = |what: &str, state: std::result::Result<String, String>| match state {
         Ok(text) => outln!("ok       {what}: {text}"),
         Err(text) => {
-            missing = true;
+            missing.push(what.to_owned());
             outln!("missing  {what}: {text}");
         }
     };
 
+    let need = need_gib(ctx)?;
     let free = ctx.cache.free()? >> 30;
     let disk = format!("{free} GiB free in {}", ctx.cache.root().display());
     line(
         "disk",
-        if free >= NEED_GIB {
+        if free >= need {
             Ok(disk)
         } else {
-            Err(format!("{disk}, {NEED_GIB} are needed from nothing"))
+            Err(format!("{disk}, {need} are needed"))
         },
     );
     line(
@@ -101,11 +105,20 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
         }
     }
     outln!("accelerator: chosen by a bounded boot, and said, when a guest is booted");
-    Ok(if missing {
-        Outcome::Findings
-    } else {
-        Outcome::Clean
-    })
+    if missing.is_empty() {
+        return Ok(Outcome::Clean);
+    }
+    let cause = format!("lacks {}", missing.join(", "));
+    Err(Error::environment("this machine", cause)
+        .mend("cargo series doctor --fix, which makes the toolchain and fetches the base kernel")
+        .mend("free some disk, or what the lines above say"))
+}
+
+/// The free disk that is needed: much of it is used up once all is set up.
+fn need_gib(ctx: &Context) -> Result<u64> {
+    let tools = ctx.toolchain == ToolchainChoice::Host || Root::Main.path(ctx).exists();
+    let all = tools && base::existing(ctx)?.is_some();
+    Ok(if all { BUILD_GIB } else { NEED_GIB })
 }
 
 /// A root that only some lanes or guests need: it is no fault that it is not there.

@@ -68,8 +68,15 @@ pub fn fetch(
     if !offered.iter().any(|offer| offer.version == source.version) {
         return Err(gone(name, source, offered.first()).mend(by_hand));
     }
+    // What apt was killed over is no package: it gets its name when it is whole.
+    let new = dir.join("new");
+    if new.exists() {
+        fs::remove_dir_all(&new).at(&new)?;
+    }
+    fs::create_dir(&new).at(&new)?;
+    let new = new.join(&file);
     let fetched = run::capture(&mut apt("download"))?;
-    if !fetched.status.success() || !deb.exists() {
+    if !fetched.status.success() || !new.exists() {
         return Err(Error::environment(
             format!("base {name}"),
             format!("{file} is in the mirror's index, and fetching it failed"),
@@ -78,7 +85,8 @@ pub fn fetch(
         .mend("run this again")
         .mend(by_hand));
     }
-    verify(&deb, &source.sha256)?;
+    verify(&new, &source.sha256)?;
+    fs::rename(&new, &deb).at(&deb)?;
     step.done();
     Ok(deb)
 }

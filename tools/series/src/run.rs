@@ -20,6 +20,17 @@ fn name(command: &Command) -> String {
         .into_owned()
 }
 
+/// The program's name; of git, all that it was asked for.
+fn asked(command: &Command) -> String {
+    let name = name(command);
+    let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+    // Settings that are the same each time stand before the folder.
+    match arguments.iter().position(|a| a == "-C") {
+        Some(at) if name == "git" => format!("git {}", arguments[at..].join(" ")),
+        _ => name,
+    }
+}
+
 fn not_started(command: &Command, e: std::io::Error) -> Error {
     let name = name(command);
     if e.kind() == std::io::ErrorKind::NotFound {
@@ -80,7 +91,7 @@ pub fn succeed(command: &Command, output: Output) -> Result<Vec<u8>> {
     if said.trim().is_empty() {
         said = String::from_utf8_lossy(&output.stdout).into_owned();
     }
-    let error = Error::environment(name(command), describe(output.status)).detail(tail(&said));
+    let error = Error::environment(asked(command), describe(output.status)).detail(tail(&said));
     Err(match stale_lock(&said) {
         Some(file) => error.mend(format!(
             "rm '{file}', if no git is at work there: one that was killed left it"
@@ -147,6 +158,16 @@ pub fn end_of(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_git_that_failed_is_named_with_what_it_was_asked_for() {
+        let mut git = Command::new("git");
+        git.args(["-c", "core.abbrev=40", "-C", "/", "no-such-command", "x"]);
+        let error = text(&mut git).unwrap_err();
+        assert_eq!(error.place(), "git -C / no-such-command x");
+        let error = text(Command::new("sh").args(["-c", "exit 3"])).unwrap_err();
+        assert_eq!(error.summary(), "sh: exit code 3");
+    }
 
     #[test]
     fn a_lock_that_a_killed_git_left_is_named() {

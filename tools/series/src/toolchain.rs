@@ -28,6 +28,17 @@ const HOST_TOOLS: [&str; 10] = [
     "clang", "ld.lld", "rustc", "bindgen", "make", "flex", "bison", "bc", "cpio", "perl",
 ];
 
+/// What it uses besides, where it is there. busybox knows no --version, and says it at the head of its help.
+const HOST_EXTRAS: [(&str, &str); 7] = [
+    ("gcc", "--version"),
+    ("ld", "--version"),
+    ("pahole", "--version"),
+    ("sparse", "--version"),
+    ("busybox", "--help"),
+    ("qemu-system-x86_64", "--version"),
+    ("qemu-system-aarch64", "--version"),
+];
+
 /// A Debian root. All but the main one are made when a lane or a guest asks for them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -116,7 +127,12 @@ impl Toolchain {
             debootstrap::make(ctx, Sandbox::probe()?, root)?;
         }
         Self::existing_in(ctx, root)?.ok_or_else(|| {
-            Error::environment("toolchain", "was made and is not there").mend("run this again")
+            let path = root.path(ctx);
+            Error::environment(
+                path.display(),
+                format!("has no {MANIFEST}: it is not whole"),
+            )
+            .mend(format!("rm -rf '{}', then run this again", path.display()))
         })
     }
 
@@ -251,6 +267,11 @@ fn host_versions() -> Result<String> {
         match run::capture(Command::new(tool).arg("--version")) {
             Ok(output) => versions += &String::from_utf8_lossy(&output.stdout),
             Err(_) => missing.push(tool),
+        }
+    }
+    for (tool, option) in HOST_EXTRAS {
+        if let Ok(output) = run::capture(Command::new(tool).arg(option)) {
+            versions += &String::from_utf8_lossy(&output.stdout);
         }
     }
     if missing.is_empty() {

@@ -160,6 +160,31 @@ fn a_base_that_does_not_match() {
 }
 
 #[test]
+fn a_base_that_is_here_is_compared_too() {
+    let toy = Toy::with_stack();
+    let wrong = "0123456789012345678901234567890123456789";
+    let config = toy.repo().join("series.toml");
+    replace(
+        &config,
+        "[[parts]]",
+        &format!("tree = \"{wrong}\"\n[[parts]]"),
+    );
+    let ran = toy.run(&["apply"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains(wrong), "{}", ran.err);
+}
+
+#[test]
+fn a_relative_base_starts_at_series_toml() {
+    let toy = Toy::with_stack();
+    let kernel = toy.kernel();
+    let config = toy.repo().join("series.toml");
+    replace(&config, kernel.to_str().unwrap(), "../kernel");
+    let ran = toy.run_in(&toy.repo().join("patches"), &["apply"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
+
+#[test]
 fn a_wrong_configuration_is_shown_with_its_line() {
     let toy = Toy::new();
     let config = toy.repo().join("series.toml");

@@ -136,13 +136,13 @@ impl Goal<'_> {
                 return Ok(said);
             }
             let place = format!("b4 prep {}", arguments.join(" "));
-            Err(Error::finding(place, run::describe(output.status)).detail(run::tail(&said)))
+            Err(no_branch(&place, run::describe(output.status)).detail(run::tail(&said)))
         };
         let change_id = thread::change_id(branch.part);
         let said = b4(&["--show-info", "named"])?;
         if info(&said, "change-id") != Some(&change_id) {
             let cause = format!("does not find the change-id {change_id}");
-            return Err(Error::finding("b4 prep", cause).detail(run::tail(&said)));
+            return Err(no_branch("b4 prep", cause).detail(run::tail(&said)));
         }
         b4(&["--format-patch", "/mail"])?;
         let mut names = Vec::new();
@@ -163,7 +163,7 @@ impl Goal<'_> {
         let mbox = out.path().join("all.mbox");
         fs::write(&mbox, mails).at(&mbox)?;
         self.git_am(&mbox).map_err(|e| {
-            Error::finding("b4 prep", "what it makes of the branch is something else").detail(e)
+            no_branch("b4 prep", "what it makes of the branch is something else").detail(e)
         })
     }
 }
@@ -197,11 +197,19 @@ fn made_by_b4(dir: &Path) -> Result<PathBuf> {
             return Ok(path);
         }
     }
-    Err(Error::environment("b4", "wrote no mailbox"))
+    Err(Error::environment("b4", "wrote no mailbox")
+        .mend("cargo series mail --no-b4, which proves it with git am alone"))
 }
 
 fn failed(mbox: &Path, cause: impl std::fmt::Display) -> Error {
     Error::finding(mbox.display(), cause).mend("cargo series mail, which writes it anew")
+}
+
+/// b4 does not take a branch of ours as it should.
+fn no_branch(place: &str, cause: impl std::fmt::Display) -> Error {
+    Error::finding(place, cause)
+        .mend("cargo series mail, which makes a mailbox instead")
+        .mend("cargo series mail --no-b4 --b4-branch, which makes the branch without the proof")
 }
 
 #[cfg(test)]
