@@ -112,7 +112,8 @@ pub struct RefreshArgs {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Leave out checkpatch and the other scripts of the kernel, which need the base kernel and the toolchain
+    /// Leave out checkpatch and the other scripts of the kernel, which need the base kernel and the toolchain. The patches
+    /// are applied to the base where it is here; where it is not, that counts as not run
     #[arg(long)]
     pub no_checkpatch: bool,
     /// Check one mail on standard input instead, and print what b4 review takes from a review-perpatch-check-cmd

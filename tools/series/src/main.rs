@@ -22,6 +22,7 @@ mod error;
 mod fold;
 mod format;
 mod git;
+mod header;
 mod history;
 mod import;
 mod kernel;
@@ -35,9 +36,11 @@ mod refresh;
 mod report;
 mod run;
 mod sandbox;
+mod scripts;
 mod stack;
 mod toolchain;
 mod worktree;
+mod written;
 
 use std::process::ExitCode;
 

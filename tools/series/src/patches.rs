@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::context::Context;
 use crate::error::{At, Error, Result};
+use crate::header::{self, Mail};
 
 /// One part's files.
 #[derive(Debug, Clone)]
@@ -26,6 +27,13 @@ pub struct PatchFile {
 }
 
 pub const COVER: &str = "cover.txt";
+
+impl PartFiles {
+    /// Where the cover letter is, relative to the repository.
+    pub fn cover_path(&self) -> PathBuf {
+        Path::new("patches").join(&self.dir).join(COVER)
+    }
+}
 
 /// The parts that `series.toml` names, in order. A part without a folder has no patches yet.
 pub fn read(ctx: &Context) -> Result<Vec<PartFiles>> {
@@ -141,17 +149,9 @@ impl PatchFile {
 }
 
 fn parse(text: &str) -> Result<Patch, String> {
-    let (head, rest) = text
-        .split_once("\n\n")
-        .ok_or("no empty line after the mail's headers")?;
-    let header = |name: &str| -> Option<String> {
-        let mut lines = head.lines();
-        let first = lines.find_map(|line| line.strip_prefix(name))?;
-        // A long header goes on in lines that start with a space.
-        let more: String = lines.take_while(|line| line.starts_with(' ')).collect();
-        Some(format!("{}{more}", first.trim_start()))
-    };
-    let subject = header("Subject:").ok_or("no Subject: header")?;
+    let mail = Mail::parse(text)?;
+    let rest = &mail.body;
+    let subject = header::decode(mail.header("Subject").ok_or("no Subject: header")?);
     let prefixes = ["[PATCH", "[RFC PATCH"];
     let subject = match prefixes.iter().find_map(|p| subject.strip_prefix(p)) {
         Some(rest) => rest
@@ -162,7 +162,7 @@ fn parse(text: &str) -> Result<Patch, String> {
             .to_owned(),
         None => subject,
     };
-    header("From:").ok_or("no From: header")?;
+    mail.header("From").ok_or("no From: header")?;
     let (message, diff) = match rest.find("diff --git ") {
         Some(at) if at == 0 || rest.as_bytes()[at - 1] == b'\n' => rest.split_at(at),
         _ => match rest.find("\ndiff --git ") {
@@ -309,6 +309,18 @@ index 78981922613b2afb6025042ff6bd878ac1994e85..61780798228d17af2d34fce4cfbdf355
         );
         let texts: Vec<Option<&str>> = patch.diffs.iter().map(|d| d.text.as_deref()).collect();
         assert_eq!(texts, [Some("a\n"), None]);
+    }
+
+    #[test]
+    fn a_subject_is_what_a_person_reads() {
+        for folded in [
+            "=?UTF-8?q?mm:=20sp=C3=A4t?=\n =?UTF-8?q?er?=",
+            "mm:\n\tspäter",
+        ] {
+            let text =
+                format!("From: A <a@b>\nSubject: [PATCH] {folded}\n\nWhy.\n\ndiff --git a/a b/a\n");
+            assert_eq!(parse(&text).unwrap().subject, "mm: später");
+        }
     }
 
     #[test]

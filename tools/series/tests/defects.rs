@@ -69,7 +69,7 @@ fn edit(repo: &Path, file: &str, old: &str, new: &str) {
     replace(&repo.join(file), old, new);
 }
 
-const IN_PATCHES: [Defect; 28] = [
+const IN_PATCHES: [Defect; 29] = [
     (
         "a subject without a prefix",
         |repo| edit(repo, USE, "[PATCH] mm: use", "[PATCH] use"),
@@ -168,6 +168,11 @@ const IN_PATCHES: [Defect; 28] = [
         "the patch before it leaves",
     ),
     (
+        "a patch that starts from something else than the base",
+        |repo| other_start(&repo.join(FIX)),
+        "0001-mm-spell-seven.patch: mm/gup.c starts from ",
+    ),
+    (
         "a patch that is there twice",
         |repo| {
             let again = repo.join("patches/2-feature/0003-mm-use-pin_fd.patch");
@@ -253,8 +258,22 @@ fn in_patches_and_mirrored_files() {
     assert_eq!(toy.run(&["check", "--no-checkpatch"]).code, 0);
     fs::remove_dir_all(toy.path("cache")).unwrap();
     let ran = toy.run(&["check", "--no-checkpatch"]);
-    assert_eq!(ran.code, 0, "{}", ran.out);
-    assert!(ran.err.contains("the base is not here"), "{}", ran.err);
+    assert_eq!(ran.code, 4, "{}", ran.out);
+    let said = "not run: what patches make of the base: the base is not here";
+    assert!(ran.out.contains(said), "{}", ran.out);
+}
+
+/// Plain `git am` fails, whether the tool has merged it before or not.
+#[test]
+fn in_a_base_that_changed_around_a_patch() {
+    let toy = sound();
+    replace(&toy.kernel().join("mm/gup.c"), "line 5\n", "line five\n");
+    toy.commit(&toy.kernel(), "five");
+    let merged = toy.run(&["apply"]).err;
+    assert!(merged.contains("by a 3-way merge only"), "{merged}");
+    let ran = toy.run(&["check", "--no-checkpatch"]);
+    let said = "0001-mm-spell-seven.patch: mm/gup.c starts from ";
+    caught("a 3-way merge", &ran, said);
 }
 
 /// A patch that was edited is named, and not the one behind it that applies no more.
@@ -322,6 +341,16 @@ fn in_a_mail_for_b4() {
         details.starts_with("mm: add pin_fd: mm/pin_fd.c: its lines"),
         "{details}"
     );
+    // As others mail, without --full-index.
+    let short = toy.path("short");
+    fs::write(&short, &signed).unwrap();
+    cut_ids(&short, "mm/pin_fd.c");
+    let (code, results) = checked(&fs::read_to_string(&short).unwrap());
+    assert_eq!((code, &results.as_array().unwrap()[..]), (0, &all[..]));
+    let (code, results) = checked(&signed.replace("Subject: ", "Object: "));
+    assert_eq!(code, 1, "{results}");
+    assert_eq!(results[0]["status"], "fail");
+    assert_eq!(results[0]["details"], "mail: no Subject: header");
 }
 
 /// What only applying can tell: the error's first line names the patch and the cause.
@@ -516,7 +545,7 @@ fn in_worktrees() {
 fn caught(what: &str, ran: &Ran, said: &str) {
     assert_eq!(ran.code, 1, "{what}: {}{}", ran.out, ran.err);
     let of_one = |line: &&str| {
-        !["mend: ", "check: ", " "]
+        !["mend: ", "check: ", "not run: ", " "]
             .iter()
             .any(|s| line.starts_with(s))
     };

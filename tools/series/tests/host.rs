@@ -81,3 +81,15 @@ fn a_root_that_is_not_whole_is_to_be_removed() {
     let mend = format!("mend: rm -rf '{}'", path.display());
     assert!(ran.err.contains(&mend), "{}", ran.err);
 }
+
+#[test]
+fn a_script_that_the_base_has_not_is_not_run() {
+    let toy = Toy::with_stack();
+    let ran = run(&toy, &["check"]);
+    for said in [
+        "not run: kernel-doc: the base has no scripts/kernel-doc\n",
+        "not run: recipients: the base has no scripts/get_maintainer.pl\n",
+    ] {
+        assert!(ran.out.contains(said), "{}{}", ran.out, ran.err);
+    }
+}

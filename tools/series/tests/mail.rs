@@ -165,6 +165,37 @@ fn recipients_come_from_series_toml() {
 }
 
 #[test]
+fn names_that_are_not_ascii_arrive() {
+    let toy = Toy::with_stack();
+    toy.git(&toy.repo(), &["config", "user.name", "Zoë Äß"]);
+    toy.git(&toy.repo(), &["config", "user.email", "zoe@example.org"]);
+    let dir = "dir = \"1-fixes\"";
+    let to = format!("{dir}\nto = [\"Jürgen Groß <j@x.org>\"]");
+    replace(&toy.repo().join("series.toml"), dir, &to);
+    let cover = toy.repo().join("patches/1-fixes/cover.txt");
+    fs::write(cover, "mm: Änderungen über ßß\n\nText.\n").unwrap();
+    let ran = mail(&toy, &["--part", "1", "--signoff"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let text = read(&toy, "1-fixes");
+    let (head, _) = text.split_once("\n\n").unwrap();
+    assert!(head.is_ascii(), "{head}");
+    let to = "\nTo: =?UTF-8?q?J=C3=BCrgen=20Gro=C3=9F?= <j@x.org>\n";
+    assert!(head.contains(to), "{head}");
+    // git decodes it with a reader of its own.
+    let letter = toy.path("letter");
+    fs::write(&letter, format!("{head}\n\nText.\n")).unwrap();
+    let read = std::process::Command::new("git")
+        .args(["mailinfo", "--encoding=UTF-8", "/dev/null", "/dev/null"])
+        .stdin(fs::File::open(letter).unwrap())
+        .output()
+        .unwrap();
+    let read = String::from_utf8(read.stdout).unwrap();
+    for line in ["Author: Zoë Äß\n", "Subject: mm: Änderungen über ßß\n"] {
+        assert!(read.contains(line), "{read}");
+    }
+}
+
+#[test]
 fn a_base_commit_is_never_invented() {
     let toy = Toy::with_stack();
     let base = toy.git(&toy.kernel(), &["rev-parse", "HEAD"]);

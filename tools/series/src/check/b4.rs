@@ -17,27 +17,11 @@ pub fn one_mail<'a>(ctx: &Context, checks: impl Iterator<Item = &'a Check>) -> R
     std::io::stdin()
         .read_to_end(&mut bytes)
         .at("standard input")?;
-    let mut results = Vec::new();
     // There is nothing to say of a cover letter.
-    if String::from_utf8_lossy(&bytes).contains("\ndiff --git ") {
-        let file = PatchFile {
-            path: PathBuf::from("mail"),
-            bytes,
-        };
-        let patch = file.parse()?;
-        let subject = Subject {
-            ctx,
-            patches: vec![Named {
-                // Where it belongs can be told from that alone.
-                path: PathBuf::from(&patch.subject),
-                bytes: file.bytes,
-                patch,
-            }],
-            unread: Vec::new(),
-        };
-        let alone = checks.filter(|check| check.alone);
-        results.extend(alone.map(|check| result(check.name, (check.look)(&subject))));
-    }
+    let results = match String::from_utf8_lossy(&bytes).contains("\ndiff --git ") {
+        true => of_patch(ctx, bytes, checks),
+        false => Vec::new(),
+    };
     let failed = results.iter().any(|result| result["status"] == "fail");
     let text = serde_json::to_string_pretty(&results).expect("plain data");
     outln!("{text}");
@@ -46,6 +30,35 @@ pub fn one_mail<'a>(ctx: &Context, checks: impl Iterator<Item = &'a Check>) -> R
     } else {
         Outcome::Clean
     })
+}
+
+fn of_patch<'a>(
+    ctx: &Context,
+    bytes: Vec<u8>,
+    checks: impl Iterator<Item = &'a Check>,
+) -> Vec<Value> {
+    let file = PatchFile {
+        path: PathBuf::from("mail"),
+        bytes,
+    };
+    let patch = match file.parse() {
+        Ok(patch) => patch,
+        Err(e) => return vec![result("mail can be read", Ok(vec![e.summary()]))],
+    };
+    let subject = Subject {
+        ctx,
+        patches: vec![Named {
+            // Where it belongs can be told from that alone.
+            path: PathBuf::from(&patch.subject),
+            bytes: file.bytes,
+            patch,
+        }],
+        unread: Vec::new(),
+    };
+    let alone = checks.filter(|check| check.alone);
+    alone
+        .map(|check| result(check.name, check.findings(&subject)))
+        .collect()
 }
 
 fn result(name: &str, found: Result<Vec<String>>) -> Value {

@@ -11,13 +11,25 @@ use crate::error::{At, Kind, Result};
 use crate::git::Git;
 use crate::patches::{Change, PartFiles, PatchFile};
 use crate::stack::PatchCommit;
-use crate::{mirror, patches, progress, stack};
+use crate::{mirror, patches, stack};
 
 /// What can be said of index lines without a kernel.
 pub fn index_lines(subject: &Subject) -> Result<Vec<String>> {
     let mut findings = chain(&subject.patches);
     findings.extend(added(&Git::at(&subject.ctx.repo), &subject.patches)?);
     Ok(findings)
+}
+
+/// Patches carry whole blob ids, so that what they start from and lead to is known for certain. Mails of others need not.
+pub fn whole_ids(all: &[Named]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for named in all {
+        let short = named.patch.diffs.iter().filter(|d| d.new_id.len() < 40);
+        findings.extend(
+            short.map(|diff| format!("{}: {}: no whole blob id", named.path.display(), diff.path)),
+        );
+    }
+    findings
 }
 
 /// Each patch must start from the blobs that the one before it left, and a new file has one patch.
@@ -28,12 +40,6 @@ fn chain(all: &[Named]) -> Vec<String> {
     for named in all {
         for diff in &named.patch.diffs {
             let place = named.path.display();
-            if diff.new_id.len() < 40 {
-                findings.push(format!(
-                    "{place}: {}: no whole blob id; write it with cargo series refresh",
-                    diff.path
-                ));
-            }
             match blobs.get(diff.path.as_str()) {
                 Some(&before) if !same_blob(before, &diff.old_id) => findings.push(format!(
                     "{place}: {} starts from {}, the patch before it leaves {before}",
@@ -112,16 +118,22 @@ pub fn mirrored(subject: &Subject) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Where the base is there, the patches apply to it and make what their index lines say.
-pub fn made(subject: &Subject) -> Result<Vec<String>> {
-    // What was said without a kernel is said only once.
-    if !subject.unread.is_empty() || !index_lines(subject)?.is_empty() {
-        return Ok(Vec::new());
+/// Why the patches cannot be applied to the base. What was said of them without a kernel is said only once.
+pub fn without_base(subject: &Subject) -> Result<Option<String>> {
+    let said = !subject.unread.is_empty()
+        || !whole_ids(&subject.patches).is_empty()
+        || !index_lines(subject)?.is_empty();
+    if said {
+        return Ok(Some("what is found above comes first".to_owned()));
     }
-    let Some(base) = base::existing(subject.ctx)? else {
-        progress::note("the base is not here: patches were not applied to it");
-        return Ok(Vec::new());
-    };
+    let there = base::existing(subject.ctx)?.is_some();
+    let fetch = "the base is not here; cargo series doctor --fix fetches it";
+    Ok((!there).then(|| fetch.to_owned()))
+}
+
+/// The patches apply to the base as they are, and make of it what their index lines say.
+pub fn made(subject: &Subject) -> Result<Vec<String>> {
+    let base = base::ensure(subject.ctx)?;
     match stack::ensure(subject.ctx) {
         Ok(stack) => others(&base, &stack.commits, &subject.patches),
         Err(e) if e.kind() == Kind::Finding => {
@@ -150,7 +162,7 @@ fn before(mut parts: Vec<PartFiles>, place: &str) -> Vec<PartFiles> {
     parts
 }
 
-/// Files that become something else than the index lines say.
+/// Files that are, or become, something else than the index lines say. One that was told of is not told of again.
 fn others(base: &Base, commits: &[PatchCommit], patches: &[Named]) -> Result<Vec<String>> {
     let ids: String = commits.iter().map(|c| format!("{}\n", c.id)).collect();
     let arguments = ["diff-tree", "--stdin", "-r", "-z", "--no-renames"];
@@ -158,6 +170,7 @@ fn others(base: &Base, commits: &[PatchCommit], patches: &[Named]) -> Result<Vec
     let mut patches = patches.iter();
     let mut named = None;
     let mut findings = Vec::new();
+    let mut told = BTreeSet::new();
     let mut fields = said.split('\0').filter(|field| !field.is_empty());
     // A commit, then ":old-mode new-mode old-id new-id M" and the path, by turns.
     while let Some(field) = fields.next() {
@@ -169,17 +182,19 @@ fn others(base: &Base, commits: &[PatchCommit], patches: &[Named]) -> Result<Vec
             break;
         };
         let ids: Vec<&str> = change.split(' ').collect();
-        let diff = named.patch.diffs.iter().find(|diff| diff.path == path);
-        // A base that changed since gives the file other ids.
-        if let Some(diff) = diff.filter(|diff| same_blob(&diff.old_id, ids[2])) {
-            if !same_blob(&diff.new_id, ids[3]) {
-                findings.push(format!(
-                    "{}: {path} becomes {}, its index line says {}",
-                    named.path.display(),
-                    ids[3],
-                    diff.new_id
-                ));
-            }
+        let Some(diff) = named.patch.diffs.iter().find(|diff| diff.path == path) else {
+            continue;
+        };
+        let (verb, is, said) = if !same_blob(&diff.old_id, ids[2]) {
+            ("starts from", ids[2], &diff.old_id)
+        } else {
+            ("becomes", ids[3], &diff.new_id)
+        };
+        if !same_blob(said, is) && told.insert(path) {
+            findings.push(format!(
+                "{}: {path} {verb} {is}, its index line says {said}; cargo series apply, then refresh, writes it anew",
+                named.path.display()
+            ));
         }
     }
     Ok(findings)
@@ -238,6 +253,6 @@ mod tests {
     fn short_blob_ids_are_found() {
         let mut short = diff("a.c", 'a', 'b', Change::Modify);
         short.new_id.truncate(12);
-        assert_eq!(chain(&[named(vec![short])]).len(), 1);
+        assert_eq!(whole_ids(&[named(vec![short])]).len(), 1);
     }
 }

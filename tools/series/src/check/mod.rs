@@ -12,10 +12,8 @@ use std::path::PathBuf;
 
 use crate::cli::CheckArgs;
 use crate::context::Context;
-use crate::error::{Outcome, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::patches::{self, Patch};
-
-pub use tools::base_scripts;
 
 /// A patch that can be read.
 struct Named {
@@ -36,43 +34,60 @@ struct Subject<'a> {
 pub struct Check {
     pub name: &'static str,
     look: fn(&Subject) -> Result<Vec<String>>,
+    /// Why it cannot look, where something is not there.
+    blind: fn(&Subject) -> Result<Option<String>>,
     mend: Option<&'static str>,
     /// Whether it looks at each patch by itself.
     alone: bool,
 }
 
+/// It can always look.
+const SEES: fn(&Subject) -> Result<Option<String>> = |_| Ok(None);
+
 const REFRESH: Option<&str> =
     Some("cargo series refresh writes patches and mirrored files from the worktree");
 
 /// What needs neither toolchain nor kernel.
-const PLAIN: [Check; 5] = [
+const PLAIN: [Check; 6] = [
     Check {
         name: "patches can be read",
         look: |subject| Ok(subject.unread.clone()),
+        blind: SEES,
         mend: None,
         alone: false,
     },
     Check {
         name: "messages",
         look: message::all,
+        blind: SEES,
         mend: None,
         alone: true,
     },
     Check {
         name: "tags that somebody has to give",
         look: message::given,
+        blind: SEES,
         mend: None,
+        alone: false,
+    },
+    Check {
+        name: "whole blob ids",
+        look: |subject| Ok(blobs::whole_ids(&subject.patches)),
+        blind: SEES,
+        mend: REFRESH,
         alone: false,
     },
     Check {
         name: "index lines",
         look: blobs::index_lines,
+        blind: SEES,
         mend: REFRESH,
         alone: true,
     },
     Check {
         name: "mirrored files",
         look: blobs::mirrored,
+        blind: SEES,
         mend: REFRESH,
         alone: false,
     },
@@ -83,24 +98,28 @@ const WITH_TOOLS: [Check; 4] = [
     Check {
         name: "spelling",
         look: tools::spelling,
+        blind: SEES,
         mend: None,
         alone: true,
     },
     Check {
         name: "checkpatch",
         look: tools::checkpatch,
+        blind: SEES,
         mend: None,
         alone: true,
     },
     Check {
         name: "kernel-doc",
         look: tools::kernel_doc,
+        blind: tools::without_kernel_doc,
         mend: None,
         alone: false,
     },
     Check {
         name: "recipients",
         look: tools::recipients,
+        blind: tools::without_get_maintainer,
         mend: Some("to = or cc = of that part in series.toml"),
         alone: false,
     },
@@ -110,6 +129,7 @@ const WITH_TOOLS: [Check; 4] = [
 const MADE: [Check; 1] = [Check {
     name: "what patches make of the base",
     look: blobs::made,
+    blind: blobs::without_base,
     mend: None,
     alone: false,
 }];
@@ -121,8 +141,14 @@ pub fn check(ctx: &Context, args: &CheckArgs) -> Result<Outcome> {
         return b4::one_mail(ctx, checks);
     }
     let mut count = 0;
+    let mut outcome = Outcome::Clean;
     let subject = Subject::read(ctx)?;
     for check in checks {
+        if let Some(why) = (check.blind)(&subject)? {
+            outln!("not run: {}: {why}", check.name);
+            outcome = Outcome::NotRun;
+            continue;
+        }
         let findings = (check.look)(&subject)?;
         for finding in &findings {
             outln!("{finding}");
@@ -134,17 +160,26 @@ pub fn check(ctx: &Context, args: &CheckArgs) -> Result<Outcome> {
     }
     outln!("check: {} patches, {count} findings", subject.patches.len());
     Ok(if count == 0 {
-        Outcome::Clean
+        outcome
     } else {
         Outcome::Findings
     })
 }
 
-/// All checks by their names, each with what it finds when its turn comes.
+/// All checks by their names, each with what it finds when its turn comes, or why it cannot look.
 pub fn each(ctx: &Context) -> Result<impl Iterator<Item = (&'static str, Result<Vec<String>>)>> {
     let subject = Subject::read(ctx)?;
     let all = PLAIN.iter().chain(&WITH_TOOLS).chain(&MADE);
-    Ok(all.map(move |check| (check.name, (check.look)(&subject))))
+    Ok(all.map(move |check| (check.name, check.findings(&subject))))
+}
+
+impl Check {
+    fn findings(&self, subject: &Subject) -> Result<Vec<String>> {
+        match (self.blind)(subject)? {
+            Some(why) => Err(Error::environment(self.name, why)),
+            None => (self.look)(subject),
+        }
+    }
 }
 
 impl<'a> Subject<'a> {

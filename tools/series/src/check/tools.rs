@@ -5,72 +5,21 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::Subject;
-use crate::base::{self, Base};
+use crate::base;
 use crate::config::Part;
 use crate::context::Context;
 use crate::error::{At, Result};
-use crate::mail::maintainers;
 use crate::mirror;
 use crate::patches;
 use crate::progress;
 use crate::run;
+use crate::scripts;
 use crate::toolchain::Toolchain;
 
-/// What the scripts are and what they read. Not every kernel has all of it.
-const SCRIPTS: [&str; 10] = [
-    "COPYING",
-    "CREDITS",
-    "Kbuild",
-    "MAINTAINERS",
-    "Makefile",
-    "README",
-    "include",
-    "scripts",
-    "tools/docs",
-    "tools/lib/python",
-];
-
-/// The scripts of the base and what they read, apart from the build worktree: a build may be using that right now.
-pub fn base_scripts(ctx: &Context, base: &Base) -> Result<PathBuf> {
-    let tree = ctx.cache.path(format!("scripts/{}", base.commit));
-    if tree.exists() {
-        return Ok(tree);
-    }
-    let parent = ctx.cache.dir("scripts")?;
-    let new = tempfile::tempdir_in(&parent).at(&parent)?;
-    let mut wanted = vec!["ls-tree", "--name-only", &base.commit, "--"];
-    wanted.extend(SCRIPTS);
-    let there = base.git().run(&wanted)?;
-    let mut arguments = vec!["archive", "--format=tar", &base.commit, "--"];
-    arguments.extend(there.lines());
-    let mut command = base.git().command(&arguments);
-    let output = run::capture(&mut command)?;
-    let archive = run::succeed(&command, output)?;
-    tar::Archive::new(archive.as_slice())
-        .unpack(new.path())
-        .at(new.path())?;
-    // checkpatch takes a folder for a kernel only if these are there.
-    for name in [
-        "Documentation",
-        "arch",
-        "drivers",
-        "fs",
-        "init",
-        "ipc",
-        "kernel",
-        "lib",
-    ] {
-        let dir = new.path().join(name);
-        std::fs::create_dir_all(&dir).at(&dir)?;
-    }
-    std::fs::rename(new.keep(), &tree).at(&tree)?;
-    Ok(tree)
-}
-
-/// The toolchain, and the folder that [`base_scripts`] made.
+/// The toolchain, and the folder that [`scripts::tree`] made.
 fn tools(ctx: &Context) -> Result<(Toolchain, PathBuf)> {
     let toolchain = Toolchain::ensure(ctx)?;
-    let tree = base_scripts(ctx, &base::ensure(ctx)?)?;
+    let tree = scripts::tree(ctx, &base::ensure(ctx)?)?;
     Ok((toolchain, tree))
 }
 
@@ -174,6 +123,20 @@ pub fn checkpatch(subject: &Subject) -> Result<Vec<String>> {
     Ok(findings)
 }
 
+/// What is to be said where the base does not have this script.
+fn without(subject: &Subject, script: &str) -> Result<Option<String>> {
+    let has = scripts::has(&base::ensure(subject.ctx)?, script)?;
+    Ok((!has).then(|| format!("the base has no {script}")))
+}
+
+pub fn without_kernel_doc(subject: &Subject) -> Result<Option<String>> {
+    without(subject, scripts::KERNEL_DOC)
+}
+
+pub fn without_get_maintainer(subject: &Subject) -> Result<Option<String>> {
+    without(subject, scripts::GET_MAINTAINER)
+}
+
 /// Comments that kernel-doc does not take, in C files that the stack adds.
 pub fn kernel_doc(subject: &Subject) -> Result<Vec<String>> {
     let (toolchain, tree) = tools(subject.ctx)?;
@@ -183,12 +146,14 @@ pub fn kernel_doc(subject: &Subject) -> Result<Vec<String>> {
         .filter(|path| path.extension().is_some_and(|end| end == "c" || end == "h"))
         .filter(|path| subject.ctx.repo.join(path).is_file())
         .collect();
-    if files.is_empty() || !tree.join("scripts/kernel-doc").exists() {
+    if files.is_empty() {
         return Ok(Vec::new());
     }
     let mounts = [(tree.as_path(), "/src"), (&subject.ctx.repo, "/files")];
     let mut command = toolchain.command(&mounts, "env");
-    command.args(["-C", "/files", "/src/scripts/kernel-doc", "-none", "-Wall"]);
+    command.args(["-C", "/files"]);
+    command.arg(format!("/src/{}", scripts::KERNEL_DOC));
+    command.args(["-none", "-Wall"]);
     let output = run::capture(command.args(&files))?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() && said.trim().is_empty() {
@@ -207,9 +172,10 @@ pub fn recipients(subject: &Subject) -> Result<Vec<String>> {
     let toolchain = Toolchain::ensure(ctx)?;
     let mut findings = Vec::new();
     for (files, part) in patches::read(ctx)?.iter().zip(&ctx.config.parts) {
-        let Some(said) = maintainers::ask(ctx, &toolchain, &base, files)? else {
+        if files.patches.is_empty() {
             continue;
-        };
+        }
+        let said = scripts::maintainers(ctx, &toolchain, &base, files)?;
         let missing = missing(&said, part);
         findings.extend(missing.iter().map(|list| {
             format!(

@@ -3,31 +3,32 @@
 
 mod branch;
 mod changelog;
-mod header;
-pub mod maintainers;
 mod prove;
 mod summary;
 mod thread;
-mod written;
 
 use std::fs;
 use std::path::Path;
 
 use branch::{Branch, Person};
-use header::Mail;
 use prove::Goal;
 use thread::Thread;
 
+use crate::base::Base;
+use crate::cache;
 use crate::cli::{Cli, Command, MailArgs};
 use crate::config::{BaseSource, Part};
 use crate::context::Context;
 use crate::error::{At, Error, Outcome, Result};
 use crate::git;
+use crate::header::Mail;
 use crate::patches::{self, PartFiles};
 use crate::progress;
 use crate::run;
+use crate::scripts;
 use crate::stack::{self, PatchCommit, Stack};
 use crate::toolchain::Toolchain;
+use crate::written;
 
 pub fn mail(ctx: &Context, args: &MailArgs) -> Result<Outcome> {
     let parts = patches::read(ctx)?;
@@ -52,22 +53,61 @@ pub fn mail(ctx: &Context, args: &MailArgs) -> Result<Outcome> {
     for &i in chosen.iter().filter(|_| !args.verify) {
         let text = render(ctx, args, &stack, &parts, i, &base, signer.as_deref())?;
         if !args.force {
-            written::may_replace(ctx, &mbox(i), &text)?;
+            may_replace(ctx, &mbox(i), &text)?;
         }
         texts.push((mbox(i), text));
     }
     for (mbox, text) in &texts {
-        written::write(ctx, mbox, text)?;
+        written::note(ctx, mbox, text.as_bytes())?;
+        cache::write_whole(mbox, text.as_bytes())?;
     }
     for &i in &chosen {
         let mbox = mbox(i);
         prove(ctx, args, &stack, &parts, i, &mbox)?;
         outln!("{}", mbox.display());
         if !args.verify {
-            maintainers::print(ctx, &stack.base, &parts[i])?;
+            print_maintainers(ctx, &stack.base, &parts[i])?;
         }
     }
     Ok(Outcome::Clean)
+}
+
+/// Fails if these bytes would replace somebody's work.
+fn may_replace(ctx: &Context, mbox: &Path, text: &str) -> Result<()> {
+    let refuse = |cause: &str| {
+        let verify = "cargo series mail --verify, which proves it as it is";
+        Err(Error::finding(mbox.display(), cause)
+            .mend("move it away")
+            .mend(verify)
+            .mend("cargo series mail --force, which replaces it"))
+    };
+    match mbox.metadata() {
+        Err(_) => return Ok(()),
+        Ok(there) if !there.is_file() => return refuse("is there, and is no plain file"),
+        Ok(_) => {}
+    }
+    let there = fs::read(mbox).at(mbox)?;
+    if there == text.as_bytes() || written::is_known(ctx, mbox, &there)? {
+        return Ok(());
+    }
+    refuse("is not as this tool left it: it may hold work of yours")
+}
+
+/// Prints whom MAINTAINERS names, for the person who sends. It is kept nowhere.
+fn print_maintainers(ctx: &Context, base: &Base, part: &PartFiles) -> Result<()> {
+    let Some(toolchain) = Toolchain::existing(ctx)? else {
+        progress::note("no toolchain: get_maintainer.pl was not run");
+        return Ok(());
+    };
+    if !scripts::has(base, scripts::GET_MAINTAINER)? {
+        progress::note("the base has no get_maintainer.pl: it was not run");
+        return Ok(());
+    }
+    outln!("  MAINTAINERS names, for To: and Cc: of {}:", part.dir);
+    for line in scripts::maintainers(ctx, &toolchain, base, part)?.lines() {
+        outln!("    {line}");
+    }
+    Ok(())
 }
 
 /// The indexes of the parts that are asked for.
@@ -128,7 +168,7 @@ fn render(
 
 /// The cover letter, which is of this version.
 fn cover(part: &PartFiles, version: u32) -> Result<&str> {
-    let place = Path::new("patches").join(&part.dir).join(patches::COVER);
+    let place = part.cover_path();
     let cover = part.cover.as_deref().ok_or_else(|| {
         Error::finding(
             place.display(),
@@ -285,8 +325,8 @@ fn goal<'a>(stack: &'a Stack, onto: &'a str, part: &'a PartFiles) -> Result<Goal
 }
 
 fn parse(patch: &patches::PatchFile) -> Result<Mail> {
-    Mail::parse(&String::from_utf8_lossy(&patch.bytes)).ok_or_else(|| {
-        Error::finding(patch.path.display(), "is no mail")
+    Mail::parse(&String::from_utf8_lossy(&patch.bytes)).map_err(|cause| {
+        Error::finding(patch.path.display(), cause)
             .mend("write the patch with cargo series refresh")
     })
 }

@@ -3,8 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::header::{Mail, encode};
 use crate::context::hex;
+use crate::header::{Mail, encode, encode_address};
 
 /// What one part's thread is made of.
 #[derive(Debug)]
@@ -36,11 +36,11 @@ impl Thread<'_> {
         for (i, mail) in mails.iter_mut().enumerate() {
             let subject = mail.header("Subject").unwrap_or_default();
             mail.set("Subject", format!("{} {subject}", self.prefix(i, count)));
-            if !self.to.is_empty() {
-                mail.set("To", self.to.join(", "));
-            }
-            if !self.cc.is_empty() {
-                mail.set("Cc", self.cc.join(", "));
+            for (name, addresses) in [("To", self.to), ("Cc", self.cc)] {
+                let addresses: Vec<String> = addresses.iter().map(|a| encode_address(a)).collect();
+                if !addresses.is_empty() {
+                    mail.set(name, addresses.join(", "));
+                }
             }
         }
         self.link(&mut mails);
@@ -64,7 +64,7 @@ impl Thread<'_> {
         let header = |name: &str| first.and_then(|p| p.header(name)).unwrap_or_default();
         let from = self
             .signer
-            .map_or_else(|| header("From").to_owned(), encode);
+            .map_or_else(|| header("From").to_owned(), encode_address);
         let date = self.patches.last().and_then(|p| p.header("Date"));
         let headers = [
             ("From", from.as_str()),
