@@ -10,9 +10,12 @@ use crate::context::Context;
 use crate::error::{At, Error, Kind, Outcome, Result};
 use crate::git::Git;
 use crate::onto;
+use crate::patches;
 use crate::progress;
+use crate::run;
 use crate::stack::{self, Stack};
 use crate::worktree;
+use crate::written;
 
 pub fn apply(ctx: &Context, args: &ApplyArgs) -> Result<Outcome> {
     if let Some(dir) = &args.onto {
@@ -52,6 +55,9 @@ pub fn apply(ctx: &Context, args: &ApplyArgs) -> Result<Outcome> {
         worktree::add(ctx, &stack.base, &path, &stack.tip, &["-B", &branch])?;
     }
     stack.base.git().set_ref(&record(&branch), &stack.tip)?;
+    if args.base.is_none() {
+        note_patches(ctx)?;
+    }
     progress::note(format_args!(
         "{} patches on base {}, branch {branch}; edit, commit, then cargo series refresh",
         stack.commits.len(),
@@ -64,6 +70,19 @@ pub fn apply(ctx: &Context, args: &ApplyArgs) -> Result<Outcome> {
 /// The commit that the patches were last equal to, as apply or refresh left it.
 pub fn record(branch: &str) -> String {
     format!("refs/series/worktree/{branch}")
+}
+
+/// Lets `refresh` replace the files of patches/ as they are now: commits hold what they say.
+pub fn note_patches(ctx: &Context) -> Result<()> {
+    for part in patches::read(ctx)? {
+        if let Some(cover) = &part.cover {
+            written::note(ctx, &ctx.repo.join(part.cover_path()), cover.as_bytes())?;
+        }
+        for patch in &part.patches {
+            written::note(ctx, &ctx.repo.join(&patch.path), &patch.bytes)?;
+        }
+    }
+    Ok(())
 }
 
 /// An absolute path, whether it exists or not.
@@ -111,6 +130,15 @@ pub fn uncommitted(git: &Git) -> Result<Vec<String>> {
     Ok(status.lines().map(str::to_owned).collect())
 }
 
+/// What to say of them, but for the way out.
+pub fn not_committed(git: &Git, dirty: &[String]) -> Error {
+    Error::finding(
+        git.dir().display(),
+        format!("{} files have changes that are not committed", dirty.len()),
+    )
+    .detail(dirty[..dirty.len().min(10)].join("\n"))
+}
+
 fn update(path: &Path, branch: &str, stack: &Stack, force: bool) -> Result<()> {
     let git = Git::at(path);
     let common = git.run(&["rev-parse", "--path-format=absolute", "--git-common-dir"])?;
@@ -131,13 +159,9 @@ fn update(path: &Path, branch: &str, stack: &Stack, force: bool) -> Result<()> {
     let recorded = git.resolve(&record(branch))?;
     if !force {
         if !dirty.is_empty() {
-            return Err(Error::finding(
-                path.display(),
-                format!("{} files have changes that are not committed", dirty.len()),
-            )
-            .detail(dirty.iter().take(10).cloned().collect::<Vec<_>>().join("\n"))
-            .mend("commit them, then cargo series refresh")
-            .mend("cargo series apply --force, which replaces them and keeps a copy under refs/series/backup/"));
+            return Err(not_committed(&git, &dirty)
+                .mend("commit them, then cargo series refresh")
+                .mend("cargo series apply --force, which replaces them and keeps a copy under refs/series/backup/"));
         }
         if recorded.as_deref() != Some(&head) {
             return Err(Error::finding(
@@ -154,18 +178,43 @@ fn update(path: &Path, branch: &str, stack: &Stack, force: bool) -> Result<()> {
         git.run(&["reset", "--quiet", "--hard"])?;
     }
     keep(&git, branch, &head)?;
-    git.run(&["checkout", "--quiet", "-B", branch, &stack.tip])?;
+    // HEAD may be on another branch, and this one hold work too.
+    if let Some(old) = git.resolve(&format!("refs/heads/{branch}"))? {
+        keep(&git, branch, &old)?;
+    }
+    check_out(&git, branch, &stack.tip)
+}
+
+/// Moves the branch and the worktree to a commit, over no file that git does not know.
+fn check_out(git: &Git, branch: &str, commit: &str) -> Result<()> {
+    let options = ["checkout", "--quiet", "--no-overwrite-ignore", "-B"];
+    let mut command = git.command(&[&options[..], &[branch, commit]].concat());
+    let output = run::capture(&mut command)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("would be overwritten") {
+        return Err(Error::finding(
+            git.dir().display(),
+            "has files of yours where the patches add some",
+        )
+        .detail(said.trim_end())
+        .mend("move them away, then run this again"));
+    }
+    run::succeed(&command, output)?;
     Ok(())
 }
 
 /// Keeps a commit from being lost.
 fn keep(git: &Git, branch: &str, commit: &str) -> Result<()> {
     let prefix = format!("refs/series/backup/{branch}");
-    let kept = git.run(&["for-each-ref", "--format=%(objectname)", &prefix])?;
-    if kept.lines().any(|id| id == commit) {
+    let format = "--format=%(objectname) %(refname:lstrip=-1)";
+    let kept = git.run(&["for-each-ref", format, &prefix])?;
+    let kept: Vec<(&str, &str)> = kept.lines().filter_map(|l| l.split_once(' ')).collect();
+    if kept.iter().any(|(id, _)| *id == commit) {
         return Ok(());
     }
-    let reference = format!("{prefix}/{}", kept.lines().count() + 1);
+    // Some may have been deleted by hand: their number is not how many there are.
+    let numbers = kept.iter().filter_map(|(_, n)| n.parse::<u32>().ok());
+    let reference = format!("{prefix}/{}", numbers.max().unwrap_or(0) + 1);
     git.set_ref(&reference, commit)?;
     progress::note(format_args!("the old state is kept as {reference}"));
     Ok(())

@@ -105,7 +105,7 @@ pub struct RefreshArgs {
     /// Take this mirrored file, as it was edited, into the patch that adds it; may be given more than once
     #[arg(long, value_name = "PATH", conflicts_with = "dir")]
     pub fold: Vec<PathBuf>,
-    /// Overwrite mirrored files that were edited by hand
+    /// Overwrite or delete mirrored files, patches and cover letters that were edited by hand
     #[arg(long, conflicts_with = "verify")]
     pub force: bool,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use crate::apply::{absolute, need_idle, uncommitted};
+use crate::apply::{absolute, need_idle, not_committed, uncommitted};
 use crate::base;
 use crate::conflict;
 use crate::context::Context;
@@ -25,11 +25,7 @@ pub fn apply(ctx: &Context, dir: &Path) -> Result<Outcome> {
     need_idle(&git)?;
     let dirty = uncommitted(&git)?;
     if !dirty.is_empty() {
-        return Err(Error::finding(
-            dir.display(),
-            format!("{} files have changes that are not committed", dirty.len()),
-        )
-        .mend("commit or stash them, then run this again"));
+        return Err(not_committed(&git, &dirty).mend("commit or stash them, then run this again"));
     }
     let head = git.run(&["rev-parse", "HEAD"])?;
     let files: Vec<PatchFile> = patches::read(ctx)?

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::apply::{absolute, apply, need_idle, record, uncommitted};
+use crate::apply::{absolute, apply, need_idle, not_committed, note_patches, record, uncommitted};
 use crate::base::{self, Base};
 use crate::cli::{ApplyArgs, RefreshArgs};
 use crate::context::Context;
@@ -19,6 +19,7 @@ use crate::patches::{self, PartFiles};
 use crate::progress;
 use crate::stack;
 use crate::worktree;
+use crate::written;
 
 /// What the repository shall hold at a path.
 struct Wanted {
@@ -46,19 +47,7 @@ pub fn refresh(ctx: &Context, args: &RefreshArgs) -> Result<Outcome> {
     need_idle(&git)?;
     let dirty = uncommitted(&git)?;
     if !dirty.is_empty() {
-        return Err(Error::finding(
-            path.display(),
-            format!("{} files have changes that are not committed", dirty.len()),
-        )
-        .detail(
-            dirty
-                .iter()
-                .take(10)
-                .cloned()
-                .collect::<Vec<_>>()
-                .join("\n"),
-        )
-        .mend("commit them, then run this again"));
+        return Err(not_committed(&git, &dirty).mend("commit them, then run this again"));
     }
     let head = git.run(&["rev-parse", "HEAD"])?;
     let outcome = write_back(ctx, &git, &base, args)?;
@@ -71,6 +60,7 @@ pub fn refresh(ctx: &Context, args: &RefreshArgs) -> Result<Outcome> {
 /// As a refresh of the patches' own commits, with edited mirrored files in them.
 fn folded(ctx: &Context, base: &Base, args: &RefreshArgs) -> Result<Outcome> {
     let folded = fold::fold(ctx, &args.fold)?;
+    note_patches(ctx)?;
     let outcome = write_back(ctx, &folded.git, base, args)?;
     if !args.verify && fold::has_worktree(ctx)? {
         let args = ApplyArgs {
@@ -99,6 +89,10 @@ fn write_back(ctx: &Context, git: &Git, base: &Base, args: &RefreshArgs) -> Resu
     // Patches last: what ends in the middle must not leave mirrored files that no patch knows any more.
     changed.sort_by_key(|path| path.starts_with("patches"));
 
+    if !args.force && !args.verify {
+        refuse_edited(ctx, &changed, &old)?;
+        refuse_unkept(ctx, changed.iter().copied().chain(&stale))?;
+    }
     for path in &changed {
         outln!("{} {}", verb(args, "write"), path.display());
     }
@@ -112,11 +106,10 @@ fn write_back(ctx: &Context, git: &Git, base: &Base, args: &RefreshArgs) -> Resu
         }
         return Ok(Outcome::Findings);
     }
-    if !args.force {
-        refuse_edited(ctx, &changed, &old)?;
-    }
     for path in &changed {
-        wanted[*path].write(&ctx.repo.join(path))?;
+        let (wanted, file) = (&wanted[*path], ctx.repo.join(path));
+        written::note(ctx, &file, &wanted.bytes)?;
+        wanted.write(&file)?;
     }
     for path in &stale {
         delete(&ctx.repo, path)?;
@@ -162,8 +155,7 @@ fn wanted(git: &Git, base: &Base, new: &[PartFiles]) -> Result<BTreeMap<PathBuf,
     };
     for part in new {
         if let Some(cover) = &part.cover {
-            let path = Path::new("patches").join(&part.dir).join(patches::COVER);
-            wanted.insert(path, plain(cover.clone().into_bytes()));
+            wanted.insert(part.cover_path(), plain(cover.clone().into_bytes()));
         }
         for patch in &part.patches {
             wanted.insert(patch.path.clone(), plain(patch.bytes.clone()));
@@ -190,8 +182,7 @@ fn stale(
 ) -> Result<Vec<PathBuf>> {
     let mut stale = Vec::new();
     for part in old {
-        let cover = Path::new("patches").join(&part.dir).join(patches::COVER);
-        stale.extend(part.cover.as_ref().map(|_| cover));
+        stale.extend(part.cover.as_ref().map(|_| part.cover_path()));
         stale.extend(part.patches.iter().map(|patch| patch.path.clone()));
     }
     let git = Git::at(&ctx.repo);
@@ -234,6 +225,33 @@ fn refuse_edited(ctx: &Context, changed: &[&PathBuf], old: &[PartFiles]) -> Resu
             .mend("copy the edit into the worktree, commit it there, then run this again")
             .mend("cargo series refresh --force, which drops the edit"));
         }
+    }
+    Ok(())
+}
+
+/// Fails if a file of patches/ that is about to be replaced or deleted could not be had back: neither `apply` took it
+/// into commits, nor did this tool write it, nor does the repository's last commit hold it.
+fn refuse_unkept<'a>(ctx: &Context, paths: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+    let git = Git::at(&ctx.repo);
+    for path in paths.filter(|path| path.starts_with("patches")) {
+        let file = ctx.repo.join(path);
+        let Ok(bytes) = fs::read(&file) else {
+            continue;
+        };
+        if written::is_known(ctx, &file, &bytes)? {
+            continue;
+        }
+        let committed = git.resolve(&format!("HEAD:./{}", path.display()))?;
+        if committed.is_some() && committed == mirror::blob_id(&git, &file)? {
+            continue;
+        }
+        return Err(Error::finding(
+            path.display(),
+            "was edited here, and refresh would replace or delete it",
+        )
+        .mend("commit it to this repository, so that it can be had back, then run this again")
+        .mend("cargo series apply, which takes it into the worktree, while nothing new is committed there")
+        .mend("cargo series refresh --force, which drops the edit"));
     }
     Ok(())
 }

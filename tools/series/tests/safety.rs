@@ -5,7 +5,7 @@ mod toy;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rustix::fs::{FlockOperation, flock};
@@ -99,6 +99,131 @@ fn a_worktree_that_was_deleted_is_made_again_and_its_commits_are_kept() {
         ],
     );
     assert!(kept.contains(&mine), "{kept}");
+}
+
+/// What apply kept, each commit behind its number.
+fn backups(toy: &Toy, tree: &Path) -> String {
+    let format = "--format=%(refname:lstrip=-1) %(objectname)";
+    toy.git(tree, &["for-each-ref", format, "refs/series/backup"])
+}
+
+fn commit(toy: &Toy, tree: &Path, old: &str, new: &str) -> String {
+    replace(&tree.join("mm/gup.c"), old, new);
+    toy.commit(tree, "mm: spell it\n\nWhy.");
+    toy.git(tree, &["rev-parse", "HEAD"])
+}
+
+#[test]
+fn commits_on_the_series_branch_are_kept_when_another_one_is_checked_out() {
+    let toy = Toy::with_stack();
+    let tree = toy.applied();
+    let mine = commit(&toy, &tree, "line 1\n", "line one\n");
+    toy.git(&tree, &["checkout", "-q", "-b", "b4/feature", "HEAD~1"]);
+    let there = commit(&toy, &tree, "line 2\n", "line two\n");
+    let ran = toy.run(&["apply", "--force"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let kept = backups(&toy, &tree);
+    assert!(kept.contains(&mine) && kept.contains(&there), "{kept}");
+}
+
+#[test]
+fn no_backup_is_overwritten() {
+    let toy = Toy::with_stack();
+    let tree = toy.applied();
+    for new in ["line one\n", "line ONE\n", "line 1.\n"] {
+        commit(&toy, &tree, "line 1\n", new);
+        assert_eq!(toy.run(&["apply", "--force"]).code, 0);
+    }
+    let before = backups(&toy, &tree);
+    let (first, others) = before.split_once('\n').unwrap();
+    assert!(first.starts_with("1 ") && others.contains('\n'), "{before}");
+    let all = toy.git(
+        &tree,
+        &["for-each-ref", "--format=%(refname)", "refs/series/backup"],
+    );
+    toy.git(&tree, &["update-ref", "-d", all.lines().next().unwrap()]);
+    commit(&toy, &tree, "line 2\n", "line two\n");
+    assert_eq!(toy.run(&["apply", "--force"]).code, 0);
+    let kept = backups(&toy, &tree);
+    assert!(
+        kept.starts_with(others) && kept != others,
+        "{before}\n{kept}"
+    );
+}
+
+#[test]
+fn apply_overwrites_no_ignored_file() {
+    let toy = Toy::with_stack();
+    let part = toy.repo().join("patches/2-feature");
+    let aside = toy.path("aside");
+    fs::rename(&part, &aside).unwrap();
+    let tree = toy.applied();
+    let exclude = toy.path("cache/series/linux.git/info/exclude");
+    fs::write(exclude, "pin_fd.c\n").unwrap();
+    let file = tree.join("mm/pin_fd.c");
+    fs::write(&file, "int mine;\n").unwrap();
+    fs::rename(&aside, &part).unwrap();
+    let ran = toy.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("mm/pin_fd.c"), "{}", ran.err);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "int mine;\n");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(toy.run(&["apply"]).code, 0);
+}
+
+#[test]
+fn refresh_loses_nothing_that_was_edited_in_patches() {
+    let toy = Toy::with_stack();
+    let tree = toy.applied();
+    let patches = toy.repo().join("patches/2-feature");
+    let cover = patches.join("cover.txt");
+    let more = patches.join("0003-mm-more.patch");
+    let refused = |file: &str| {
+        let before = toy.snapshot();
+        let ran = toy.run(&["refresh"]);
+        assert_eq!(ran.code, 1, "{file}: {}", ran.err);
+        assert!(
+            ran.err.contains(file) && ran.err.contains("cargo series apply"),
+            "{}",
+            ran.err
+        );
+        assert_eq!(ran.out, "", "nothing was written or deleted");
+        assert_eq!(toy.snapshot(), before, "{file}");
+    };
+    commit(&toy, &tree, "line 1\n", "line one\n");
+    let good = fs::read_to_string(&cover).unwrap();
+    fs::write(&cover, "An edit.\n").unwrap();
+    refused("2-feature/cover.txt");
+    fs::write(&cover, &good).unwrap();
+    fs::copy(patches.join("0002-mm-use-pin_fd.patch"), &more).unwrap();
+    refused("2-feature/0003-mm-more.patch");
+    // What git has can be had back.
+    toy.commit(&toy.repo(), "mine");
+    assert_eq!(toy.run(&["refresh"]).code, 0);
+    assert!(!more.exists());
+
+    // What refresh wrote it replaces, and what apply took; nothing of that is committed.
+    commit(&toy, &tree, "line 2\n", "line two\n");
+    assert_eq!(toy.run(&["refresh"]).code, 0);
+    toy.git(&tree, &["commit", "-q", "--amend", "-m", "mm: two\n\nWhy."]);
+    assert_eq!(toy.run(&["refresh"]).code, 0);
+    fs::write(&cover, "An edit.\n").unwrap();
+    let two = patches.join("0004-mm-two.patch");
+    replace(&two, "Why.", "Why not.");
+    toy.applied();
+    toy.git(
+        &tree,
+        &["commit", "-q", "--amend", "-m", "mm: two\n\nBecause."],
+    );
+    assert_eq!(toy.run(&["refresh"]).code, 0);
+    assert!(fs::read_to_string(&two).unwrap().contains("Because."));
+    commit(&toy, &tree, "line 3\n", "line three\n");
+    assert_eq!(toy.run(&["refresh"]).code, 0);
+    assert_eq!(fs::read_to_string(&cover).unwrap(), "An edit.\n");
+    fs::write(&cover, "Another one.\n").unwrap();
+    refused("2-feature/cover.txt");
+    assert_eq!(toy.run(&["refresh", "--force"]).code, 0);
+    assert_eq!(fs::read_to_string(&cover).unwrap(), "An edit.\n");
 }
 
 #[test]
