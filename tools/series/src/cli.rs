@@ -292,7 +292,7 @@ pub struct BenchArgs {
     /// Show by function where the instructions of this operation go, such as create/shmem
     #[arg(long, value_name = "OP/BUFFER", conflicts_with_all = ["check", "update", "buffer"])]
     pub profile: Option<String>,
-    /// Sizes of the buffers in MiB; costs by page are taken between the two largest
+    /// Sizes of the buffers in MiB; costs by page are taken between the two largest, and 1 GiB pages need 1024
     #[arg(
         long,
         value_name = "MIB",

@@ -114,7 +114,36 @@ fn the_gate_compares_with_what_is_recorded() {
         "{}",
         worse.out
     );
-    assert!(worse.out.contains("say why in the commit"), "{}", worse.out);
+    assert!(
+        worse.out.contains("--update --sizes 64,256, and say why"),
+        "{}",
+        worse.out
+    );
+    // What the file does not hold was not counted.
+    let without = COUNTS.replace("\"tip+rust", "\"tip+c");
+    std::fs::write(&counts, &without).unwrap();
+    let missing = judge(COUNTS);
+    assert_eq!(missing.code, 1, "{}", missing.out);
+    let line = "FAIL  tip+rust shmem 64 create: recorded, and not counted";
+    assert!(missing.out.contains(line), "{}", missing.out);
+    std::fs::write(&counts, "{ \"counts\": {} }").unwrap();
+    let nothing = judge(COUNTS);
+    assert_eq!(nothing.code, 4, "{}", nothing.out);
+    assert!(nothing.out.contains("NOT RUN: nothing"), "{}", nothing.out);
+}
+
+#[test]
+fn a_file_that_was_named_is_not_to_be_recorded_anew() {
+    let toy = Toy::with_stack();
+    let counts = toy.path("counts.json");
+    let show = || toy.run(&["bench", "--from", counts.to_str().unwrap()]);
+    for cause in ["No such file", "holds no counts"] {
+        let ran = show();
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(ran.err.contains(cause), "{}", ran.err);
+        assert!(!ran.err.contains("--update"), "{}", ran.err);
+        std::fs::write(&counts, "{").unwrap();
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ mod source;
 mod table;
 mod wall;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -47,22 +47,25 @@ pub const BUFFERS: [&str; 8] = [
     "killed",
 ];
 
+/// Where the tracers watch a process that is being killed, they do not say whom they watched.
+const UNTRACED: &str = "killed";
+
 /// The columns. Ratios are those of the last one to the first.
 const KERNELS: [&str; 3] = ["base+c", "tip+c", "tip+rust"];
 
 pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
-    let buffers = chosen(&BUFFERS, &args.buffer, "--buffer")?;
-    let kernels = chosen(&KERNELS, &args.kernel, "--kernel")?;
     let sizes = sizes(&args.sizes)?;
+    let buffers = buffers(&args.buffer, &sizes)?;
+    let kernels = chosen(&KERNELS, &args.kernel, "--kernel")?;
     let baseline = baseline(ctx);
     // Before anything is built.
     let recorded = if args.check {
-        Some(Record::read(&baseline)?)
+        Some(read_baseline(&baseline)?)
     } else {
         None
     };
     let older = match args.update && baseline.exists() {
-        true => Record::read(&baseline)?,
+        true => read_baseline(&baseline)?,
         false => Record::default(),
     };
     if let Some(file) = &args.from {
@@ -90,7 +93,9 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
         out!("{}", latency::render(&record, &kernels, &buffers));
         record.write(&latency::file(&dir))?;
         outln!("latencies: {}", latency::file(&dir).display());
-        return Ok(Outcome::Clean);
+        let mut traced = buffers;
+        traced.retain(|buffer| *buffer != UNTRACED);
+        return Ok(counted(&record, &kernels, &traced));
     }
 
     let record = bench.count(What::Instructions, &kernels, &buffers, &sizes)?;
@@ -104,14 +109,32 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
         older.updated(&record).write(&baseline)?;
         outln!("recorded in {}", baseline.display());
     }
+    let outcome = counted(&record, &kernels, &buffers);
     Ok(match recorded {
-        Some(recorded) => judge(&recorded, &record, &kernels, &buffers, &sizes),
-        None => Outcome::Clean,
+        Some(recorded) => judge(&recorded, &record, &kernels, &buffers, &sizes).and(outcome),
+        None => outcome,
     })
 }
 
+/// Whether something was counted of everything that was asked for: in tables, what was not is NOT RUN.
+fn counted(record: &Record, kernels: &[&str], buffers: &[&str]) -> Outcome {
+    let is_there = |buffer: &&str| {
+        kernels
+            .iter()
+            .all(|kernel| !record.sizes(kernel, buffer).is_empty())
+    };
+    match !buffers.is_empty() && buffers.iter().all(is_there) {
+        true => Outcome::Clean,
+        false => Outcome::NotRun,
+    }
+}
+
 /// How the guests are made and booted, to the letter: what counts depend on beside kernel and program.
-const HOW: &str = concat!(include_str!("guest.rs"), include_str!("../kernel/qemu.rs"));
+const HOW: &str = concat!(
+    include_str!("guest.rs"),
+    include_str!("../kernel/guest.rs"),
+    include_str!("../kernel/qemu.rs")
+);
 
 /// What every measurement needs.
 struct Bench<'a> {
@@ -175,8 +198,7 @@ impl Bench<'_> {
     ) -> Result<()> {
         for buffer in buffers {
             let sizes = sizes_of(buffer, sizes);
-            // Where the tracers watch a process that is being killed, they do not say whom they watched.
-            if sizes.is_empty() || (what == What::Latency && *buffer == "killed") {
+            if sizes.is_empty() || (what == What::Latency && *buffer == UNTRACED) {
                 continue;
             }
             for sizes in guests(&sizes) {
@@ -199,9 +221,11 @@ impl Bench<'_> {
 /// What was counted before, as far as it was asked for.
 fn show(args: &BenchArgs, record: &Record, recorded: Option<&Record>) -> Result<Outcome> {
     let counted = |kernel: &str, buffer: &str| !record.sizes(kernel, buffer).is_empty();
-    let mut kernels = chosen(&KERNELS, &args.kernel, "--kernel")?;
+    let asked_kernels = chosen(&KERNELS, &args.kernel, "--kernel")?;
+    let asked_buffers = chosen(&BUFFERS, &args.buffer, "--buffer")?;
+    let mut kernels = asked_kernels.clone();
     kernels.retain(|kernel| BUFFERS.iter().any(|buffer| counted(kernel, buffer)));
-    let mut buffers = chosen(&BUFFERS, &args.buffer, "--buffer")?;
+    let mut buffers = asked_buffers.clone();
     buffers.retain(|buffer| kernels.iter().any(|kernel| counted(kernel, buffer)));
     let limits = Limits::load();
     out!(
@@ -213,7 +237,8 @@ fn show(args: &BenchArgs, record: &Record, recorded: Option<&Record>) -> Result<
     }
     let sizes = sizes(&args.sizes)?;
     Ok(match recorded {
-        Some(recorded) => judge(recorded, record, &kernels, &buffers, &sizes),
+        // What the file does not hold is missing.
+        Some(recorded) => judge(recorded, record, &asked_kernels, &asked_buffers, &sizes),
         None => Outcome::Clean,
     })
 }
@@ -221,6 +246,45 @@ fn show(args: &BenchArgs, record: &Record, recorded: Option<&Record>) -> Result<
 /// The counts that the gate compares with.
 fn baseline(ctx: &Context) -> PathBuf {
     ctx.repo.join("tools/series/bench/baseline.json")
+}
+
+/// What was recorded there.
+fn read_baseline(baseline: &Path) -> Result<Record> {
+    if !baseline.exists() {
+        return Err(
+            Error::config(baseline.display(), "nothing was recorded here")
+                .mend("record it: cargo series bench --update"),
+        );
+    }
+    let mend = "remove it and record it anew: cargo series bench --update";
+    Record::read(baseline).map_err(|e| e.mend_only(mend))
+}
+
+/// Records anew in every size that is recorded: the others would be lost.
+fn update(recorded: &Record) -> String {
+    let buffers = BUFFERS.iter().filter(|buffer| **buffer != "killed");
+    let sizes: BTreeSet<u32> = buffers
+        .flat_map(|buffer| {
+            KERNELS
+                .iter()
+                .flat_map(|kernel| recorded.sizes(kernel, buffer))
+        })
+        .collect();
+    let sizes: Vec<String> = sizes.iter().map(u32::to_string).collect();
+    let sizes = match sizes.is_empty() {
+        true => String::new(),
+        false => format!(" --sizes {}", sizes.join(",")),
+    };
+    format!("cargo series bench --update{sizes}")
+}
+
+/// The buffers that were asked for; if none was, those that one of the sizes is enough for.
+fn buffers(asked: &[String], sizes: &[u32]) -> Result<Vec<&'static str>> {
+    let mut buffers = chosen(&BUFFERS, asked, "--buffer")?;
+    if asked.is_empty() {
+        buffers.retain(|buffer| !sizes_of(buffer, sizes).is_empty());
+    }
+    Ok(buffers)
 }
 
 /// Those that were asked for, in the tool's order; all, if none was.
@@ -339,7 +403,7 @@ pub fn gate(
 ) -> Option<Result<Option<u64>>> {
     let baseline = baseline(ctx);
     baseline.exists().then(|| {
-        let recorded = Record::read(&baseline)?;
+        let recorded = read_baseline(&baseline)?;
         let bench = Bench {
             ctx,
             toolchain,
@@ -358,7 +422,7 @@ pub fn gate(
         match judge(&recorded, &now, &[GATE_KERNEL], &GATE_BUFFERS, &GATE_SIZES) {
             Outcome::Clean => Ok(date),
             _ => Err(Error::finding("bench", "costs more than what is recorded")
-                .mend("cargo series bench --update, and say why in the commit")),
+                .mend(format!("{}, and say why in the commit", update(&recorded)))),
         }
     })
 }
@@ -379,17 +443,25 @@ fn judge(
                 .iter()
                 .any(|mib| mib.to_string() == words[2])
     };
+    if !now.counts.keys().any(|key| asked(key)) {
+        outln!("NOT RUN: nothing was counted that could be compared");
+        return Outcome::NotRun;
+    }
     let findings = gate::compare(recorded, now, asked);
     for finding in &findings {
         outln!("{finding}");
     }
     if findings.iter().any(gate::Finding::fails) {
-        outln!("if the cost is wanted: cargo series bench --update, and say why in the commit");
+        outln!(
+            "if the cost is wanted: {}, and say why in the commit",
+            update(recorded)
+        );
         return Outcome::Findings;
     }
+    let compared = recorded.counts.keys().filter(|key| asked(key));
     outln!(
         "{} counts are within 2 % of the recorded ones",
-        now.counts.len()
+        compared.count()
     );
     Outcome::Clean
 }
@@ -444,7 +516,10 @@ fn show_ratios(
         });
     }
     out!("{}", wall::render(&pairs, (first.0, last.0), buffers));
-    Ok(Outcome::Clean)
+    let outcomes = pairs
+        .iter()
+        .map(|pair| counted(&pair.last, &["wall"], buffers));
+    Ok(outcomes.fold(Outcome::Clean, Outcome::and))
 }
 
 /// "create/shmem".
@@ -484,6 +559,39 @@ mod tests {
         );
         assert_eq!(chosen(&KERNELS, &[], "--kernel").unwrap(), KERNELS);
         assert!(chosen(&BUFFERS, &["no-such".to_owned()], "--buffer").is_err());
+    }
+
+    #[test]
+    fn what_no_size_is_enough_for_is_not_run_if_it_was_named() {
+        let named = ["hugetlb-1g".to_owned()];
+        assert_eq!(buffers(&named, &[16]).unwrap(), named);
+        assert!(!buffers(&[], &[16]).unwrap().contains(&"hugetlb-1g"));
+        assert_eq!(buffers(&[], &[16, 1024]).unwrap(), BUFFERS);
+        let mut record = Record::default();
+        record
+            .add("tip+c", "bench: thp 16 close 5\nbench: end\n")
+            .unwrap();
+        assert_eq!(counted(&record, &["tip+c"], &["thp"]), Outcome::Clean);
+        for (kernels, buffers) in [(&["tip+c"][..], &["thp", "list"][..]), (&KERNELS, &["thp"])] {
+            assert_eq!(counted(&record, kernels, buffers), Outcome::NotRun);
+        }
+    }
+
+    #[test]
+    fn a_gate_that_compares_nothing_does_not_pass() {
+        let none = Record::default();
+        let mut recorded = Record::default();
+        let text = "bench: thp 16 close 5\nbench: thp 4096 close 9\nbench: end\n";
+        recorded.add("tip+c", text).unwrap();
+        let judge = |now: &Record, buffer| judge(&recorded, now, &["tip+c"], &[buffer], &[16]);
+        assert_eq!(judge(&recorded, "thp"), Outcome::Clean);
+        assert_eq!(judge(&none, "thp"), Outcome::NotRun);
+        assert_eq!(judge(&none, "hugetlb-1g"), Outcome::NotRun);
+        assert_eq!(
+            update(&recorded),
+            "cargo series bench --update --sizes 16,4096"
+        );
+        assert_eq!(update(&none), "cargo series bench --update");
     }
 
     #[test]

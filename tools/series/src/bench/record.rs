@@ -81,13 +81,12 @@ impl Record {
     }
 
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(|e| {
-            Error::config(path.display(), e).mend("record it: cargo series bench --update")
-        })?;
-        serde_json::from_str(&text).map_err(|e| {
-            Error::config(path.display(), e)
-                .mend("remove it and record it anew: cargo series bench --update")
-        })
+        let wrong = |cause: String| {
+            Error::config(path.display(), cause)
+                .mend("name bench.json of an earlier run, or the recorded counts")
+        };
+        let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        serde_json::from_str(&text).map_err(|e| wrong(format!("holds no counts: {e}")))
     }
 
     /// What is kept in this file, with its date in seconds since 1970; or what `count` gives, which is kept then.
