@@ -173,7 +173,7 @@ fn initramfs(
     machine: &Machine,
     program: &Path,
 ) -> Result<PathBuf> {
-    let key = short_hash(format!("bench {} {PROGRAM}", toolchain.id).as_bytes());
+    let key = short_hash(format!("bench {} {PROGRAM} {}", toolchain.id, guest::HOW).as_bytes());
     guest::packed(ctx, toolchain, machine, &key, &[], |guest| {
         // In the place of the script that runs tests.
         let init = guest.join("init");

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use super::build::{self, Source};
 use crate::cli::Driver;
-use crate::context::Context;
+use crate::context::{Context, short_hash};
 use crate::error::{At, Error, Result};
 use crate::progress;
 use crate::run;
@@ -36,6 +36,9 @@ impl ::kernel::ModuleMetadata for LocalModule {
 }
 ";
 
+/// How they are found, compiled and judged, to the letter.
+const HOW: &str = include_str!("examples.rs");
+
 #[derive(Debug, PartialEq, Eq)]
 struct Example {
     /// The file and line of the mark.
@@ -49,6 +52,7 @@ struct Example {
 pub fn check(ctx: &Context, toolchain: &Toolchain, source: &Source) -> Result<usize> {
     let lane = ctx.config.kernel.lane(None)?;
     let key = build::key(toolchain, source, Driver::Rust, lane);
+    let key = short_hash(format!("{key} {HOW}").as_bytes());
     let kept = ctx.cache.dir("examples")?.join(key);
     if let Some(number) = fs::read_to_string(&kept).ok().and_then(|n| n.parse().ok()) {
         return Ok(number);

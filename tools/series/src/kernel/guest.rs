@@ -34,10 +34,13 @@ const PACK: &str = "cd /guest && find . -mindepth 1 -exec touch -h -d @0 {} + &&
     find . -mindepth 1 -printf '%P\\n' | LC_ALL=C sort | \
     cpio --quiet --reproducible -o -H newc -R 0:0 | gzip -n -1 > /out/initramfs";
 
+/// How an initramfs and what is in it are made, to the letter: its bytes depend on this beside sources and tools.
+pub const HOW: &str = concat!(include_str!("guest.rs"), include_str!("own.rs"));
+
 /// An initramfs that runs nothing and powers off.
 pub fn empty(ctx: &Context, toolchain: &Toolchain, machine: &'static Machine) -> Result<PathBuf> {
     let init = init(machine);
-    let key = short_hash(format!("empty {} {init}", toolchain.id).as_bytes());
+    let key = short_hash(format!("empty {} {init} {HOW}", toolchain.id).as_bytes());
     packed(ctx, toolchain, machine, &key, &[], |_| Ok(()))
 }
 
@@ -59,7 +62,7 @@ pub fn with_tests(
         false => None,
     };
     let key = format!(
-        "{} {} {init} {tests:?} {own:?} {root:?}",
+        "{} {} {init} {tests:?} {own:?} {root:?} {HOW}",
         source.tree, toolchain.id
     );
     let key = short_hash(key.as_bytes());
