@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `series.toml`: the only metadata that is written by hand.
 
+mod caret;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -119,7 +121,7 @@ impl Config {
                 .mend(format!("correct {}", path.display()))
         })?;
         config.validate().map_err(|cause| {
-            let place = caret(&text, &cause).unwrap_or_default();
+            let place = caret::shown(&text, &cause).unwrap_or_default();
             Error::config(path.display(), cause)
                 .detail(place)
                 .mend(format!("correct {}", path.display()))
@@ -186,45 +188,5 @@ impl Config {
             }
         }
         self.kernel.validate()
-    }
-}
-
-/// The line that a cause is about, as toml shows it: that of the last word that the cause quotes, behind the others.
-fn caret(text: &str, cause: &str) -> Option<String> {
-    let mut found = None;
-    let mut from = 0;
-    for word in cause.split('"').skip(1).step_by(2) {
-        let quoted = format!("\"{word}\"");
-        if let Some(at) = text[from..].find(&quoted) {
-            found = Some((from + at, quoted.chars().count()));
-            from += at + quoted.len();
-        }
-    }
-    let (at, width) = found?;
-    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    let number = text[..at].matches('\n').count() + 1;
-    let line = text[start..].lines().next()?;
-    let column = text[start..at].chars().count();
-    let margin = " ".repeat(number.to_string().len());
-    Some(format!(
-        "at line {number}, column {}\n{margin} |\n{number} | {line}\n{margin} | {}{}",
-        column + 1,
-        " ".repeat(column),
-        "^".repeat(width)
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_word_that_a_cause_quotes_has_a_caret() {
-        let text = "a = \"x\"\n[[b]]\nn = \"y\"\nä = [\"x\"]\n";
-        let shown = caret(text, "b \"y\": \"x\" is wrong");
-        let line = "at line 4, column 6\n  |\n4 | ä = [\"x\"]\n  |      ^^^";
-        assert_eq!(shown.as_deref(), Some(line));
-        assert_eq!(caret(text, "b \"z\" is not there"), None);
-        assert_eq!(caret(text, "nothing"), None);
     }
 }
