@@ -290,7 +290,14 @@ fn what_the_base_may_complain_about_has_to_be_known() {
         &toy.repo().join("series.toml"),
         r#"fails_on_base = ["seven"]"#,
         r#"fails_on_base = ["seven"]
-complaints_on_base = [{ line = "WARNING: mm/gup.c", reason = "it is mended", until = "2126-11-15" }]"#,
+
+[[kernel.complaints]]
+lines = ["WARNING: mm/gup.c"]
+reason = "it is mended"
+until = "2126-11-15"
+tests = ["pin"]
+on_base = true
+"#,
     );
     let line = "skip  toy base+c: pin: splat: WARNING: mm/gup.c:7 at pin (it is mended)";
     ends_with(&test(&toy, &[]), 0, line);

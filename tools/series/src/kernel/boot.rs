@@ -7,7 +7,7 @@ use super::build::{self, Kernel, Source};
 use super::ktap::{self, Case, Verdict};
 use super::lane::Lane;
 use super::qemu::{self, End, Guest, Ran};
-use super::settings::{Layout, may_complain_on_base, on_base};
+use super::settings::{Layout, is_memory, may_complain_on_base, on_base};
 use super::splat::{self, Splat};
 use super::{GuestTest, Settings, accel, driver, guest, kept, selected, steps, table};
 use crate::cli::BootArgs;
@@ -393,7 +393,7 @@ pub fn tests(
     let now = clock::now();
     let (mut splats, mut excused) = (Vec::new(), Vec::new());
     for splat in splat::find(&ran.console) {
-        match splat.known(tests, now) {
+        match splat.known(&ctx.config.kernel.complaints, tests, now) {
             Some(known) => excused.push((splat, known.reason.clone())),
             None => splats.push(splat),
         }
@@ -542,13 +542,8 @@ fn interactive(
     Ok(outcome)
 }
 
-/// What QEMU takes for a size, a number with K, M or G; or two of them.
 fn memory(text: &str) -> Result<()> {
-    let is_size = |text: &str| {
-        let digits = text.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G']);
-        text.len() - digits.len() <= 1 && digits.parse::<u32>().is_ok_and(|n| n > 0)
-    };
-    if text.split('+').count() <= 2 && text.split('+').all(is_size) {
+    if is_memory(text) {
         return Ok(());
     }
     let error = Error::config(format!("--memory {text}"), "is no size");

@@ -18,6 +18,9 @@ pub struct Settings {
     /// The programs that run in the guest, in this order.
     #[serde(default)]
     pub tests: Vec<GuestTest>,
+    /// What the kernel may complain about.
+    #[serde(default)]
+    pub complaints: Vec<Complaint>,
     /// Guests with a memory of their own.
     #[serde(default)]
     pub guests: Vec<Layout>,
@@ -92,12 +95,9 @@ pub struct GuestTest {
     pub runs: Vec<String>,
     /// It speaks no KTAP, and starts a line with this before each of its steps.
     pub steps: Option<String>,
-    /// What the kernel may complain about while it runs.
-    #[serde(default)]
-    pub complaints: Vec<Complaint>,
-    /// What the base may complain about besides, and the tip may not.
-    #[serde(default)]
-    pub complaints_on_base: Vec<Complaint>,
+    /// It runs on the base, which may complain about what the tip may not.
+    #[serde(skip)]
+    pub on_base: bool,
     /// Seconds until it is killed; the other tests run then.
     #[serde(default = "default_timeout")]
     pub timeout: u32,
@@ -107,33 +107,57 @@ pub struct GuestTest {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Complaint {
-    /// A part of the line on the console.
-    pub line: String,
+    /// What it looks like: a part of each of its lines on the console.
+    pub lines: Vec<String>,
     pub reason: String,
     /// The first day on which it is a failure again: "2027-05-31".
     pub until: String,
+    /// The tests that it may be heard in.
+    pub tests: Vec<String>,
+    /// It may be heard on the base only.
+    #[serde(default)]
+    pub on_base: bool,
 }
 
 impl Complaint {
-    /// Whether it may still be heard at this time, in seconds since 1970.
-    pub fn holds_at(&self, now: u64) -> bool {
+    /// Whether this line may be heard while this test runs, at this time in seconds since 1970.
+    pub fn covers(&self, line: &str, test: &GuestTest, now: u64) -> bool {
+        self.tests.contains(&test.name)
+            && (test.on_base || !self.on_base)
+            && self.lines.iter().any(|known| line.contains(known))
+            && self.holds_at(now)
+    }
+
+    fn holds_at(&self, now: u64) -> bool {
         // Dates written like this are in the order of their text.
         clock::date(now).as_str() < self.until.as_str()
     }
 
-    fn validate(&self) -> Result<(), String> {
-        if self.line.trim().len() < 10 || self.reason.trim().is_empty() {
-            return Err(
-                "complaints: line has ten characters at least, and reason says why".to_owned(),
-            );
+    /// `known` are the tests that there are.
+    fn validate(&self, known: &[&str]) -> Result<(), String> {
+        if self.lines.is_empty() || self.tests.is_empty() {
+            return Err("it has no lines, or no tests".to_owned());
+        }
+        if let Some(short) = self.lines.iter().find(|line| line.trim().len() < 10) {
+            return Err(format!("{short:?} has less than ten characters"));
+        }
+        if self.reason.trim().is_empty() {
+            return Err("reason = does not say why it is no failure".to_owned());
         }
         if !clock::is_day(&self.until) {
             return Err(format!(
-                "complaints: until = {:?} is no date like 2027-05-31",
+                "until = {:?} is no date like 2027-05-31",
                 self.until
             ));
         }
-        Ok(())
+        match self
+            .tests
+            .iter()
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            Some(unknown) => Err(format!("no test {unknown:?}")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -209,9 +233,6 @@ impl GuestTest {
         if self.same_as_base && self.skips > 0 {
             return Err("skips is for tests without same_as_base".to_owned());
         }
-        for complaint in self.complaints.iter().chain(&self.complaints_on_base) {
-            complaint.validate()?;
-        }
         if !(1..=LONGEST_TIMEOUT).contains(&self.timeout) {
             return Err(format!(
                 "timeout = {} is not from 1 to {LONGEST_TIMEOUT} seconds",
@@ -240,8 +261,7 @@ impl GuestTest {
             runs: Vec::new(),
             steps: None,
             beside: Vec::new(),
-            complaints: Vec::new(),
-            complaints_on_base: Vec::new(),
+            on_base: false,
             timeout: default_timeout(),
         }
     }
@@ -257,10 +277,22 @@ impl Settings {
             }
         }
         for layout in &self.guests {
-            self.find_tests(layout)
-                .map_err(|cause| format!("kernel.guests {:?}: {cause}", layout.name))?;
+            let wrong = |cause: String| format!("kernel.guests {:?}: {cause}", layout.name);
+            self.find_tests(layout).map_err(wrong)?;
+            if !is_memory(&layout.memory) {
+                let memory = &layout.memory;
+                return Err(wrong(format!(
+                    "memory = {memory:?} is no size like 3G or 3G+2G"
+                )));
+            }
         }
         let names: Vec<&str> = self.tests.iter().map(|test| test.name.as_str()).collect();
+        for complaint in &self.complaints {
+            let line = complaint.lines.first().map_or("", String::as_str);
+            complaint
+                .validate(&names)
+                .map_err(|cause| format!("kernel.complaints {line:?}: {cause}"))?;
+        }
         let guests: Vec<&str> = self
             .guests
             .iter()
@@ -362,8 +394,17 @@ pub fn on_base(mut tests: Vec<GuestTest>) -> Vec<GuestTest> {
 /// These tests with what the base may complain about.
 pub fn may_complain_on_base(tests: &mut [GuestTest]) {
     for test in tests {
-        test.complaints.append(&mut test.complaints_on_base);
+        test.on_base = true;
     }
+}
+
+/// Whether QEMU takes this for a guest's memory: a number with K, M or G; or two of them.
+pub fn is_memory(text: &str) -> bool {
+    let is_size = |text: &str| {
+        let digits = text.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G']);
+        text.len() - digits.len() <= 1 && digits.parse::<u32>().is_ok_and(|n| n > 0)
+    };
+    text.split('+').count() <= 2 && text.split('+').all(is_size)
 }
 
 #[cfg(test)]
@@ -373,51 +414,85 @@ mod tests {
 
     fn of(tests: Vec<GuestTest>) -> Settings {
         Settings {
-            append: String::new(),
             tests,
-            guests: Vec::new(),
-            lanes: Vec::new(),
+            ..Settings::default()
+        }
+    }
+
+    fn complaint() -> Complaint {
+        Complaint {
+            lines: vec!["DMA-API: no memory".to_owned()],
+            reason: "it was made to fail".to_owned(),
+            until: "2026-11-15".to_owned(),
+            tests: vec!["a".to_owned()],
+            on_base: false,
         }
     }
 
     #[test]
-    fn a_known_complaint_has_a_reason_and_an_end() {
-        let good = Complaint {
-            line: "DMA-API: no memory".to_owned(),
-            reason: "it was made to fail".to_owned(),
-            until: "2026-11-15".to_owned(),
-        };
-        assert_eq!(good.validate(), Ok(()));
+    fn a_known_complaint_has_a_reason_an_end_and_tests() {
+        let good = complaint();
         // 1794700800 is the beginning of that day.
         assert!(good.holds_at(1_794_700_799) && !good.holds_at(1_794_700_800));
-        for (line, reason, until) in [
-            ("BUG", "r", "2026-11-15"),
-            ("DMA-API: no memory", " ", "2026-11-15"),
-            ("DMA-API: no memory", "r", "15.11.2026"),
-            ("DMA-API: no memory", "r", "2026-11-1"),
-            ("DMA-API: no memory", "r", "2027-99-99"),
+        let wrong = |change: fn(&mut Complaint)| {
+            let mut settings = of(vec![GuestTest::plain("a", 1)]);
+            settings.complaints = vec![complaint()];
+            change(&mut settings.complaints[0]);
+            settings.validate()
+        };
+        assert_eq!(wrong(|_| ()), Ok(()));
+        for (change, named) in [
+            (
+                (|known| known.lines.push("BUG".into())) as fn(&mut Complaint),
+                "\"BUG\"",
+            ),
+            (|known| known.lines.clear(), "no lines"),
+            (|known| known.tests.clear(), "no tests"),
+            (|known| known.reason = " ".into(), "reason"),
+            (|known| known.until = "15.11.2026".into(), "15.11.2026"),
+            (|known| known.until = "2026-11-1".into(), "2026-11-1"),
+            (|known| known.until = "2027-99-99".into(), "2027-99-99"),
+            (|known| known.tests.push("none".into()), "no test \"none\""),
         ] {
-            let mut test = GuestTest::plain("a", 1);
-            test.complaints = vec![Complaint {
-                line: line.to_owned(),
-                reason: reason.to_owned(),
-                until: until.to_owned(),
-            }];
-            assert!(test.validate().unwrap_err().starts_with("complaints: "));
+            let cause = wrong(change).unwrap_err();
+            assert!(cause.starts_with("kernel.complaints \""), "{cause}");
+            assert!(cause.contains(named), "{cause}");
         }
     }
 
     #[test]
     fn what_the_base_complains_about_is_excused_there_only() {
-        let mut test = GuestTest::plain("a", 1);
-        test.complaints_on_base = vec![Complaint {
-            line: "WARNING: mm/gup.c".to_owned(),
-            reason: "the stack mends it".to_owned(),
-            until: "2026-11-15".to_owned(),
+        let mut known = complaint();
+        known.on_base = true;
+        let tests = of(vec![GuestTest::plain("a", 1)]).usual();
+        let line = "DMA-API: no memory for it";
+        assert!(!known.covers(line, &tests[0], 0));
+        assert!(known.covers(line, &on_base(tests)[0], 0));
+    }
+
+    #[test]
+    fn the_memory_of_a_guest_is_a_size() {
+        for good in ["3G", "512M", "4096", "3G+2G"] {
+            assert!(is_memory(good), "{good}");
+        }
+        for bad in ["", "G", "3GG", "-1G", "3 G", "0", "3G+", "+2G", "1G+1G+1G"] {
+            assert!(!is_memory(bad), "{bad:?}");
+        }
+        let mut settings = of(Vec::new());
+        settings.guests = vec![Layout {
+            name: "movable".to_owned(),
+            append: String::new(),
+            memory: "3 G".to_owned(),
+            tests: BTreeMap::new(),
+            only_full: false,
+            with_base: false,
+            fails_on_base: BTreeMap::new(),
         }];
-        let settings = of(vec![test]);
-        assert!(settings.usual()[0].complaints.is_empty());
-        assert_eq!(on_base(settings.usual())[0].complaints.len(), 1);
+        let cause = settings.validate().unwrap_err();
+        assert!(
+            cause.ends_with("memory = \"3 G\" is no size like 3G or 3G+2G"),
+            "{cause}"
+        );
     }
 
     #[test]
