@@ -69,7 +69,7 @@ for target in $targets; do
 		: > "$objects/System.map"
 		;;
 	*.o) compile "${target%.o}.c" ;;
-	mm/) compile mm/*.c ;;
+	mm/ | media/) compile "$target"*.c ;;
 	esac
 done
 "#;
@@ -132,6 +132,7 @@ fn toy(change: impl Fn(&Path, usize)) -> Toy {
     let toy = Toy::new();
     change(&toy.kernel(), 0);
     fs::write(toy.kernel().join("mm/pin.c"), "int pin;\n").unwrap();
+    fs::write(toy.kernel().join("mm/Makefile"), "obj-y := gup.o pin.o\n").unwrap();
     toy.commit(&toy.kernel(), "what this base has besides");
     toy.configure(KERNEL);
     let tools = toy.path("tools");
@@ -252,6 +253,38 @@ fn a_kernel_that_complains_fails_the_test_that_ran() {
         &test(&toy, &[]),
         "FAIL  toy tip+c: pin: splat: WARNING: mm/gup.c:7 at pin",
     );
+}
+
+#[test]
+fn a_file_that_nothing_compiles_is_a_failure() {
+    let toy = toy(|tree, n| {
+        if n == 1 {
+            fs::create_dir(tree.join("lost")).unwrap();
+            fs::write(tree.join("lost/found.c"), "int found;\n").unwrap();
+        }
+    });
+    let ran = test(&toy, &["--full"]);
+    fails_with(&ran, "FAIL  toy patch 1+c: build: what it touches");
+    fails_with(&ran, "lost/found.c: lies in no folder with a Makefile");
+}
+
+#[test]
+fn a_folder_that_only_one_patch_changes_is_built_at_it() {
+    let toy = toy(|tree, n| {
+        let media = tree.join("media");
+        match n {
+            0 => {
+                fs::create_dir(&media).unwrap();
+                fs::write(media.join("Makefile"), "obj-y := core.o\n").unwrap();
+                fs::write(media.join("core.c"), "int core;\n").unwrap();
+            }
+            1 => append(&media.join("core.c"), "#warning spell it\n"),
+            _ => replace(&media.join("core.c"), "#warning spell it\n", ""),
+        }
+    });
+    let ran = test(&toy, &["--full"]);
+    fails_with(&ran, "FAIL  toy patch 1+c: build: what it touches");
+    fails_with(&ran, "spell it");
 }
 
 #[test]

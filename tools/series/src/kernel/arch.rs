@@ -115,6 +115,14 @@ impl Arch {
         ARCHES.iter().find(|arch| arch.name == name).unwrap()
     }
 
+    /// The name of its folder in arch/.
+    pub fn sources(&self) -> &'static str {
+        self.image
+            .split('/')
+            .nth(1)
+            .expect("an image lies in arch/")
+    }
+
     /// The name of the file that a kernel is kept in.
     pub fn image_name(&self) -> &'static str {
         self.image.rsplit('/').next().expect("a path has an end")

@@ -84,6 +84,12 @@ pub fn is_built(path: &str) -> bool {
     !NEVER_BUILT.iter().any(lies_in)
 }
 
+/// Whether a kernel with this driver can be: where there is no Rust, not from what is written in it.
+pub(super) fn goes_into_a_kernel(path: &str, driver: Driver) -> bool {
+    let is_rust = path.starts_with("rust/") || path.ends_with(".rs");
+    is_built(path) && (driver == Driver::Rust || !is_rust)
+}
+
 /// Stands for all files of a tree that a kernel can be built from.
 fn built(git: &Git, tree: &str) -> Result<String> {
     let lines = git.run(&["ls-tree", tree])? + "\n" + &git.run(&["ls-tree", tree, "tools/"])?;
@@ -117,32 +123,83 @@ pub fn driver_name(driver: Driver) -> &'static str {
     }
 }
 
-/// Where the stack changes something, and what depends on it: what is built at a patch inside of a part.
-const TOUCHED: [&str; 7] = [
-    "rust/",
-    "mm/",
-    "fs/hugetlbfs/",
-    "drivers/dma-buf/",
-    "drivers/android/",
-    "drivers/iommu/",
-    "virt/",
-];
+/// What depends on headers that the stack changes, and on the kernel crate.
+const DEPENDENT: [&str; 3] = ["drivers/android/", "drivers/dma-buf/", "drivers/iommu/"];
 
-/// The warnings of the objects that the stack touches, built now unless that was done before.
+/// The warnings of the objects that the stack touches, built now unless that was done before: what is built at a patch
+/// inside of a part.
 pub fn objects(
     ctx: &Context,
     toolchain: &Toolchain,
+    stack: &Stack,
     source: &Source,
     driver: Driver,
     lane: &Lane,
 ) -> Result<BTreeSet<String>> {
-    // The folder cannot be built without Rust.
-    let touched: Vec<String> = TOUCHED
-        .into_iter()
-        .filter(|folder| driver == Driver::Rust || *folder != "rust/")
-        .map(str::to_owned)
-        .collect();
+    let touched = touched(stack, source, driver, lane)?;
     some(ctx, toolchain, source, driver, lane, &touched)
+}
+
+/// The folders of everything that is compiled and that a patch of the stack changes, as far as it is there, and of what
+/// depends on it.
+fn touched(stack: &Stack, source: &Source, driver: Driver, lane: &Lane) -> Result<Vec<String>> {
+    let git = stack.base.git();
+    let patches = format!("{}..{}", stack.base.commit, stack.tip);
+    let changed = git.run(&["log", "--format=", "--name-only", "--no-renames", &patches])?;
+    let mut files: Vec<&str> = changed
+        .lines()
+        .filter(|path| is_compiled(path) && goes_into_a_kernel(path, driver))
+        .collect();
+    files.sort_unstable();
+    files.dedup();
+    let rules: Vec<String> = files.iter().flat_map(|path| makefiles(path)).collect();
+    let mut asked = vec!["ls-tree", "-r", "--full-tree", "--name-only"];
+    asked.extend([source.commit.as_str(), "--"]);
+    asked.extend(files.iter().copied());
+    asked.extend(rules.iter().map(String::as_str));
+    let there = git.run(&asked)?;
+    let there: BTreeSet<&str> = there.lines().collect();
+
+    let mut folders: BTreeSet<String> = DEPENDENT.map(str::to_owned).into();
+    for path in files.into_iter().filter(|path| there.contains(path)) {
+        folders.insert(folder_of(path, &there, lane.arch)?);
+    }
+    let lies_in = |folder: &str, other: &str| folder != other && folder.starts_with(other);
+    let mut outermost: Vec<String> = folders.iter().cloned().collect();
+    outermost.retain(|folder| !folders.iter().any(|other| lies_in(folder, other)));
+    Ok(outermost)
+}
+
+/// Whether a compiler or an assembler makes an object for the kernel of it.
+fn is_compiled(path: &str) -> bool {
+    let is_source = [".c", ".rs", ".S"].iter().any(|end| path.ends_with(end));
+    is_source && !path.starts_with("tools/")
+}
+
+/// The makefiles that can have the rule for a file, from its folder upwards.
+fn makefiles(path: &str) -> impl Iterator<Item = String> {
+    let folders = Path::new(path).ancestors().skip(1);
+    let folders = folders.filter(|folder| !folder.as_os_str().is_empty());
+    folders.flat_map(|folder| {
+        ["Makefile", "Kbuild"].map(|name| folder.join(name).display().to_string())
+    })
+}
+
+/// The folder that make has to be asked for, so that this file is compiled; `there` are files of its tree.
+fn folder_of(path: &str, there: &BTreeSet<&str>, arch: &Arch) -> Result<String> {
+    // Its files are compiled from the folder of an architecture: virt/ has other rules only.
+    if path.starts_with("virt/kvm/") {
+        return Ok(format!("arch/{}/kvm/", arch.sources()));
+    }
+    let found = makefiles(path).find(|rules| there.contains(rules.as_str()));
+    let folder = found.and_then(|rules| Some(format!("{}/", rules.rsplit_once('/')?.0)));
+    folder.ok_or_else(|| {
+        Error::finding(
+            path,
+            "lies in no folder with a Makefile: nothing compiles it",
+        )
+        .mend("see where kbuild compiles it from, and say so in folder_of() of build.rs")
+    })
 }
 
 /// The warnings of these objects, built now unless that was done before.
@@ -624,6 +681,25 @@ mod tests {
             assert_eq!(built_of(file) != before, is_built(file), "{file}");
         }
         assert_eq!(files.iter().filter(|file| is_built(file)).count(), 3);
+    }
+
+    #[test]
+    fn a_file_is_compiled_from_the_next_folder_with_a_makefile() {
+        let there = ["rust/Makefile", "drivers/Makefile", "drivers/x/y/Kbuild"].into();
+        let arch = Arch::native();
+        for (path, folder) in [
+            ("rust/kernel/mm/pin.rs", "rust/"),
+            ("drivers/x/y/core.c", "drivers/x/y/"),
+            ("drivers/z/core.c", "drivers/"),
+            ("virt/kvm/guest_memfd.c", "arch/x86/kvm/"),
+        ] {
+            assert_eq!(folder_of(path, &there, arch).unwrap(), folder);
+        }
+        let lost = folder_of("mm/gup.c", &there, arch).unwrap_err().to_string();
+        assert!(lost.contains("mm/gup.c: lies in no folder"), "{lost}");
+        for path in ["include/linux/mm.h", "mm/Kconfig", "tools/objtool/check.c"] {
+            assert!(!is_compiled(path), "{path}");
+        }
     }
 
     #[test]

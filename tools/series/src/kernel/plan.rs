@@ -2,7 +2,7 @@
 //! What a run of `test` builds at which patch, and all of it about in the order in which it is asked for.
 
 use super::ahead::Job;
-use super::build::{self, Source};
+use super::build::{self, Source, goes_into_a_kernel};
 use super::examples;
 use super::guest;
 use super::lane::Lane;
@@ -94,10 +94,10 @@ impl<'a> Plan<'a> {
     }
 
     fn objects(&self, jobs: &mut Jobs<'a>, source: &Source, driver: Driver) {
-        let (ctx, toolchain, lane) = (self.ctx, self.toolchain, self.lane);
+        let (ctx, toolchain, stack, lane) = (self.ctx, self.toolchain, self.stack, self.lane);
         let (name, source) = (objects(source, driver), source.clone());
         jobs.add(name, move || {
-            build::objects(ctx, toolchain, &source, driver, lane).map(|_| ())
+            build::objects(ctx, toolchain, stack, &source, driver, lane).map(|_| ())
         });
     }
 
@@ -217,12 +217,6 @@ pub(super) fn kernel_of(stack: &Stack, n: usize, driver: Driver) -> Result<usize
         }
     }
     Ok(n)
-}
-
-/// Selftests and documentation do not, and where there is no Rust, what is written in it.
-fn goes_into_a_kernel(path: &str, driver: Driver) -> bool {
-    let is_rust = path.starts_with("rust/") || path.ends_with(".rs");
-    build::is_built(path) && (driver == Driver::Rust || !is_rust)
 }
 
 /// The last patch of each part, counted from 1.

@@ -315,8 +315,15 @@ impl Session<'_> {
             return Ok(());
         }
         let (built, time) = self.built(&plan::objects(source, driver), || {
-            build::objects(self.ctx, &self.toolchain, source, driver, self.primary)
-                .and_then(|warnings| self.no_new(source, &warnings))
+            build::objects(
+                self.ctx,
+                &self.toolchain,
+                &self.stack,
+                source,
+                driver,
+                self.primary,
+            )
+            .and_then(|warnings| self.no_new(source, &warnings))
         });
         let entry = Entry::of(&built, name, BUILD, tip::OBJECTS);
         self.tally.add(entry.taking(time));

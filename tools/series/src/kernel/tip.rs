@@ -16,6 +16,7 @@ use crate::cli::Driver;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::report::{BOOT, BUILD, Entry, LaneTools};
+use crate::stack::Stack;
 use crate::toolchain::Toolchain;
 
 /// The lanes of these names.
@@ -75,7 +76,7 @@ impl Session<'_> {
             }
             let start = Instant::now();
             let tip = Source::tip(&self.stack);
-            let built = build(self.ctx, &toolchain, &tip, driver, lane);
+            let built = build(self.ctx, &toolchain, &self.stack, &tip, driver, lane);
             let what = what_is_built(lane);
             let entry = match (&built, &base) {
                 (Err(e), _) => Entry::broken(e, &name, BUILD, what),
@@ -114,8 +115,9 @@ impl Session<'_> {
                     continue;
                 }
                 let start = Instant::now();
-                let judged = build::objects(self.ctx, toolchain, &source, driver, lane)
-                    .and_then(|found| self.no_new_in(lane, toolchain, &name, &found));
+                let judged =
+                    build::objects(self.ctx, toolchain, &self.stack, &source, driver, lane)
+                        .and_then(|found| self.no_new_in(lane, toolchain, &name, &found));
                 let entry = Entry::of(&judged, &name, BUILD, OBJECTS);
                 self.tally.add(entry.taking(start.elapsed()));
             }
@@ -157,7 +159,14 @@ impl Session<'_> {
         }
         let start = Instant::now();
         let base = Source::base(&self.stack);
-        let built = build(self.ctx, toolchain, &base, lane.base_driver(), lane);
+        let built = build(
+            self.ctx,
+            toolchain,
+            &self.stack,
+            &base,
+            lane.base_driver(),
+            lane,
+        );
         let entry = Entry::of(&built, &name, BUILD, what_is_built(lane));
         self.tally.add(entry.taking(start.elapsed()));
         built.ok()
@@ -181,7 +190,7 @@ impl Session<'_> {
             return Ok(known);
         }
         // What was complained about is no file that can be compiled by itself.
-        Ok(build(self.ctx, toolchain, &base, driver, lane)?.warnings)
+        Ok(build(self.ctx, toolchain, &self.stack, &base, driver, lane)?.warnings)
     }
 
     fn boot_lane(
@@ -341,6 +350,7 @@ fn what_is_built(lane: &Lane) -> &'static str {
 fn build(
     ctx: &Context,
     toolchain: &Toolchain,
+    stack: &Stack,
     source: &Source,
     driver: Driver,
     lane: &Lane,
@@ -348,7 +358,7 @@ fn build(
     if lane.objects_only {
         return Ok(Built {
             kernel: None,
-            warnings: build::objects(ctx, toolchain, source, driver, lane)?,
+            warnings: build::objects(ctx, toolchain, stack, source, driver, lane)?,
         });
     }
     let kernel = build::kernel(ctx, toolchain, source, driver, lane)?;
