@@ -130,7 +130,7 @@ pub struct ImageArgs {
     /// The base kernel without any patch
     #[arg(long, conflicts_with = "patch")]
     pub base: bool,
-    /// The kernel after this patch, counted from 1 through all parts
+    /// The kernel after this patch, counted from 1 through all parts; boot runs the tests that are there then
     #[arg(long, value_name = "N")]
     pub patch: Option<usize>,
     /// The lane of series.toml: architecture, tools and configuration
@@ -165,7 +165,7 @@ pub struct BootArgs {
     #[arg(long, conflicts_with = "initrd")]
     pub shell: bool,
     /// Boot this often
-    #[arg(long, value_name = "K", default_value_t = 1)]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: u32,
     /// Give up on a guest whose tests have said nothing for this many seconds
     #[arg(long, value_name = "SECS")]

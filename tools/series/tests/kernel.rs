@@ -99,7 +99,7 @@ gunzip -c /initrd | while read -r first rest; do
 		end
 		running=$rest
 		if [ -z "$running" ]; then
-			echo "series: finished" >&3
+			grep -q "^reset" /kernel/bzImage || echo "series: finished" >&3
 			break
 		fi
 		echo "series: begin $running" | tee -a /dev/fd/3
@@ -108,6 +108,7 @@ gunzip -c /initrd | while read -r first rest; do
 		;;
 	1..*) echo "$first" >&3 ;;
 	*)
+		[ "$first" = eight ] && grep -q "^differs" /kernel/bzImage && first=eight-here
 		if grep -qx "$rest" /kernel/bzImage; then
 			echo "ok 1 $first" >&3
 		else
@@ -161,8 +162,12 @@ fn toy(change: impl Fn(&Path, usize)) -> Toy {
 }
 
 fn test(toy: &Toy, arguments: &[&str]) -> Ran {
+    run(toy, &[&["test", "--lane", "toy"], arguments].concat())
+}
+
+fn run(toy: &Toy, arguments: &[&str]) -> Ran {
     let path = std::env::var("PATH").unwrap();
-    let mut command = toy.command(&["--toolchain", "host", "test", "--lane", "toy"]);
+    let mut command = toy.command(&["--toolchain", "host"]);
     let output = command
         .args(arguments)
         .env("PATH", format!("{}:{path}", toy.path("tools").display()))
@@ -256,6 +261,18 @@ fn a_kernel_that_complains_fails_the_test_that_ran() {
 }
 
 #[test]
+fn a_guest_that_is_reset_behind_its_tests_is_a_failure() {
+    let toy = toy(|tree, n| {
+        if n == 2 {
+            append(&tree.join("mm/gup.c"), "reset\n");
+        }
+    });
+    let ran = test(&toy, &[]);
+    fails_with(&ran, "FAIL  toy tip+c: boot\nthe guest was reset");
+    assert!(ran.out.contains("pass  toy base+c: boot"), "{}", ran.out);
+}
+
+#[test]
 fn a_file_that_nothing_compiles_is_a_failure() {
     let toy = toy(|tree, n| {
         if n == 1 {
@@ -334,4 +351,73 @@ on_base = true
     );
     let line = "skip  toy base+c: pin: splat: WARNING: mm/gup.c:7 at pin (it is mended)";
     ends_with(&test(&toy, &[]), 0, line);
+}
+
+#[test]
+fn runs_that_differ_are_booted_again() {
+    let toy = toy(|tree, n| {
+        if n == 2 {
+            append(&tree.join("mm/gup.c"), "differs\n");
+        }
+    });
+    toy.configure(
+        r#"
+[[kernel.guests]]
+name = "own"
+append = ""
+memory = "1G"
+tests = { pin = 0 }
+with_base = true
+"#,
+    );
+    for again in [false, true] {
+        let ran = run(&toy, &["test"]);
+        fails_with(
+            &ran,
+            "FAIL  tip+c own: pin: eight-here: pass here, no verdict in base+c own",
+        );
+        let is_kept = |name: &str| ran.err.contains(&format!("series: {name}: not booted"));
+        assert_eq!(is_kept("base+c"), again, "{}", ran.err);
+        for name in ["base+c own", "tip+c own", "tip+rust own"] {
+            assert!(!is_kept(name), "{name}: {}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn what_is_done_to_patches_meanwhile_does_not_matter() {
+    let toy = toy(|_, _| ());
+    let patch = toy.repo().join("patches/1-fixes/0009-mm-later.patch");
+    let edit = format!("bzImage)\n\t\techo no mail > \"{}\"\n", patch.display());
+    program(
+        &toy.path("tools/make"),
+        &MAKE.replacen("bzImage)\n", &edit, 1),
+    );
+    let ran = test(&toy, &[]);
+    ends_with(&ran, 0, "\n8 passed, 0 failed\n");
+    assert!(patch.exists());
+    let report = toy.run(&["report", "--form", "html"]).out;
+    assert!(report.contains("2 patches on Linux toy"), "{report}");
+}
+
+#[test]
+fn a_boot_of_a_patch_runs_the_tests_that_are_there_then() {
+    let toy = toy(|_, _| ());
+    let boot = |arguments: &[&str]| run(&toy, &[&["boot", "--lane", "toy"], arguments].concat());
+    ends_with(
+        &boot(&["--patch", "2"]),
+        0,
+        "2 passed, 0 failed, 0 skipped\n",
+    );
+    let early = boot(&["--patch", "1"]);
+    assert_eq!(early.code, 2, "{}{}", early.out, early.err);
+    assert!(early.err.contains("is there yet"), "{}", early.err);
+    let named = boot(&["--patch", "1", "--test", "pin"]);
+    assert!(
+        named.err.contains("--test pin is not there yet"),
+        "{}",
+        named.err
+    );
+    let never = boot(&["--repeat", "0"]);
+    assert_eq!(never.code, 2, "{}", never.err);
 }

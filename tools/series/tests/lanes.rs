@@ -74,6 +74,11 @@ fn what_a_lane_is_not_for_is_refused_with_a_way_out() {
             "this driver",
             "leave out --driver",
         ),
+        (
+            &["image", "--base", "--driver", "rust"],
+            "the base has the C driver only",
+            "leave out --driver",
+        ),
     ] {
         let ran = toy.run(arguments);
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);

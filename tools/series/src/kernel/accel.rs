@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::build::Kernel;
 use super::guest;
-use super::qemu::{End, Guest};
+use super::qemu::Guest;
 use crate::cache;
 use crate::context::{Context, short_hash};
 use crate::error::Result;
@@ -67,9 +67,7 @@ fn probe(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<String
     }
     .run(toolchain);
     Ok(match ran {
-        Ok(ran) if ran.end == End::PowerOff && ran.results.contains("series: finished") => {
-            "KVM: a kernel boots and powers off".to_owned()
-        }
+        Ok(ran) if ran.is_complete() => "KVM: a kernel boots and powers off".to_owned(),
         Ok(ran) => format!(
             "TCG: under KVM a kernel did not get to its end within {} s ({:?})",
             BOUND.as_secs(),

@@ -9,14 +9,14 @@ use super::lane::Lane;
 use super::qemu::{self, End, Guest, Ran};
 use super::settings::{Layout, is_memory, may_complain_on_base, on_base};
 use super::splat::{self, Splat};
-use super::{GuestTest, Settings, accel, driver, guest, kept, selected, steps, table};
+use super::{GuestTest, Settings, accel, driver, guest, kept, plan, selected, steps, table};
 use crate::cli::BootArgs;
 use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, Outcome, Result};
 use crate::progress;
 use crate::report::{BOOT, Entry};
-use crate::stack;
+use crate::stack::{self, Stack};
 use crate::toolchain::Toolchain;
 
 /// How many seconds a guest may say nothing, unless one of its tests may take as long.
@@ -92,7 +92,7 @@ impl Run {
             ran: Ran {
                 end: End::PowerOff,
                 console: String::new(),
-                results: String::new(),
+                results: "series: finished\n".to_owned(),
                 console_log: "console.log".into(),
             },
             time: Duration::ZERO,
@@ -134,11 +134,12 @@ impl Run {
             .iter()
             .map(|splat| Entry::fail(&self.name, &splat.test, "splat").because(&splat.line))
             .collect();
-        if self.ran.end != End::PowerOff {
+        if !self.ran.is_complete() {
             let what = match self.ran.end {
                 End::Panic => "the kernel panicked",
                 End::Hang => "the guest did not end in time",
-                _ => "QEMU failed",
+                End::Qemu => "QEMU failed",
+                End::PowerOff => "the guest was reset or powered off before its tests were done",
             };
             troubles.push(Entry::fail(&self.name, BOOT, "").because(format_args!(
                 "{what}: read {}\n{}",
@@ -196,6 +197,10 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
     }
 
     let stack = stack::ensure(ctx)?;
+    let (programs, chosen) = match args.image.patch {
+        Some(n) => (Source::patch(&stack, n), at_patch(args, &stack, n, chosen)?),
+        None => (Source::tip(&stack), chosen),
+    };
     let name = column(ctx, args)?;
     let mut outcome = Outcome::Clean;
     for _ in 0..args.repeat {
@@ -204,7 +209,7 @@ pub fn boot(ctx: &Context, args: &BootArgs) -> Result<Outcome> {
             &toolchain,
             &kernel,
             &name,
-            &Source::tip(&stack),
+            &programs,
             &chosen,
             args,
             Kept::Ignored,
@@ -269,6 +274,23 @@ fn chosen(settings: &Settings, args: &BootArgs, layout: Option<&Layout>) -> Resu
     Ok(found)
 }
 
+/// Those of these tests whose programs are there after patch `n`: all of them, if they were named.
+fn at_patch(
+    args: &BootArgs,
+    stack: &Stack,
+    n: usize,
+    tests: Vec<GuestTest>,
+) -> Result<Vec<GuestTest>> {
+    let there = plan::existing(tests, stack, n);
+    let is_there = |name: &&String| there.iter().any(|test| test.name == **name);
+    let cause = match args.test.iter().find(|name| !is_there(name)) {
+        Some(missing) => format!("the program of --test {missing} is not there yet"),
+        None if there.is_empty() => "no program of these tests is there yet".to_owned(),
+        None => return Ok(there),
+    };
+    Err(Error::config(format!("--patch {n}"), cause).mend("a later patch, or leave out --patch"))
+}
+
 fn column(ctx: &Context, args: &BootArgs) -> Result<String> {
     let sources = match (args.image.base, args.image.patch) {
         (true, _) => "base".to_owned(),
@@ -296,7 +318,7 @@ fn judge(run: &Run) -> Outcome {
             .filter(|(_, case)| case.verdict == wanted)
             .count()
     };
-    let failed = count(Verdict::Fail) + count(Verdict::CutOff) + troubles.len();
+    let failed = count(Verdict::Fail) + count(Verdict::CutOff) + troubles.len() + wrong_skips.len();
     let skipped = count(Verdict::Skip) + excused.len();
     outln!(
         "{} passed, {failed} failed, {skipped} skipped",
@@ -660,12 +682,23 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
-        for good in ["3G", "512M", "4096", "3G+2G"] {
-            assert!(memory(good).is_ok(), "{good}");
-        }
-        for bad in ["", "G", "3GG", "-1G", "3 G", "0", "3G+", "+2G", "1G+1G+1G"] {
-            assert!(memory(bad).is_err(), "{bad:?}");
-        }
+    fn a_guest_that_does_not_say_that_it_is_done_is_in_trouble() {
+        let mut run = Run::of_cases("tip+c", "a", &[("x", Verdict::Pass)]);
+        assert!(run.troubles().is_empty());
+        // A reset under -no-reboot is an end of QEMU like any other.
+        run.ran.results = "series: begin a\nok 1 x\nseries: end a 0\n".to_owned();
+        let troubles = run.troubles();
+        assert_eq!(troubles.len(), 1);
+        assert!(troubles[0].reason.contains("reset"), "{}", troubles[0]);
+        run.ran.end = End::Panic;
+        assert!(run.troubles()[0].reason.contains("panicked"));
+    }
+
+    #[test]
+    fn a_skip_too_many_makes_a_boot_fail() {
+        let mut run = Run::of_cases("tip+c", "a", &[("x", Verdict::Skip)]);
+        assert_eq!(judge(&run), Outcome::Findings);
+        run.results[0].may_skip = 1;
+        assert_eq!(judge(&run), Outcome::Clean);
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::lane::Lane;
 use crate::cli::Driver;
 use crate::error::{At, Result};
+use crate::git::Git;
 
 /// The fragments of data/config, by name.
 macro_rules! fragments {
@@ -108,9 +109,32 @@ pub fn fragment(driver: Driver, lane: &Lane, tree: &Path) -> Result<String> {
 
 fn declares(kconfig: &Path, symbol: &str) -> Result<bool> {
     let text = fs::read_to_string(kconfig).at(kconfig)?;
-    Ok(text
-        .lines()
-        .any(|line| line.trim() == format!("config {symbol}")))
+    Ok(says(&text, symbol))
+}
+
+fn says(kconfig: &str, symbol: &str) -> bool {
+    let line = format!("config {symbol}");
+    kconfig.lines().any(|other| other.trim() == line)
+}
+
+/// The symbols that come with a patch, that the lane asks for, and that this commit does not declare: what they turn on
+/// is not built, and is missed by nobody.
+pub fn undeclared(git: &Git, commit: &str, lane: &Lane) -> Vec<String> {
+    let wishes: String = lane
+        .drivers
+        .iter()
+        .map(|&driver| wishes(driver, lane))
+        .collect();
+    let mut undeclared = Vec::new();
+    for (symbol, file) in FROM_PATCHES {
+        // A file that is not there declares nothing.
+        let text = git.run(&["show", &format!("{commit}:{file}")]);
+        let wished = wishes.contains(&format!("CONFIG_{symbol}=y\n"));
+        if wished && !says(&text.unwrap_or_default(), symbol) {
+            undeclared.push(format!("CONFIG_{symbol}: {file} does not declare it"));
+        }
+    }
+    undeclared
 }
 
 /// What the fragment asked for and the configuration does not have: options that are off, or on all the same.
@@ -190,6 +214,28 @@ mod tests {
         )
         .unwrap();
         assert!(!c.contains("CONFIG_RUST") && c.contains("CONFIG_KASAN=y"));
+    }
+
+    #[test]
+    fn a_symbol_that_the_tip_does_not_declare_is_named() {
+        let tree = tempfile::tempdir().unwrap();
+        let git = Git::at(tree.path());
+        git.run(&["init", "--quiet", "."]).unwrap();
+        fs::create_dir_all(tree.path().join("drivers/dma-buf")).unwrap();
+        let undeclared = |symbol: &str, lane: &Lane| {
+            let kconfig = tree.path().join("drivers/dma-buf/Kconfig");
+            fs::write(kconfig, format!("config {symbol}\n")).unwrap();
+            git.run(&["add", "-A"]).unwrap();
+            let tip = git.run(&["write-tree"]).unwrap();
+            super::undeclared(&git, &tip, lane)
+        };
+        let rust = lane(&["base", "rust"]);
+        assert!(undeclared("UDMABUF_RUST", &rust).is_empty());
+        assert_eq!(
+            undeclared("UDMABUF_RS", &rust),
+            ["CONFIG_UDMABUF_RUST: drivers/dma-buf/Kconfig does not declare it"]
+        );
+        assert!(undeclared("UDMABUF_RS", &lane(&["base"])).is_empty());
     }
 
     #[test]

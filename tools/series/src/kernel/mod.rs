@@ -81,8 +81,13 @@ fn selected(ctx: &Context, args: &ImageArgs) -> Result<(Toolchain, Kernel)> {
 /// with or without Rust.
 fn driver(ctx: &Context, args: &ImageArgs) -> Result<Driver> {
     let lane = ctx.config.kernel.lane(args.lane.as_deref())?;
-    if args.base {
-        return Ok(lane.base_driver());
+    match (args.base, args.driver) {
+        (true, Some(Driver::Rust)) => Err(Error::config(
+            "--driver rust",
+            "the base has the C driver only",
+        )
+        .mend("leave out --driver, or --base")),
+        (true, _) => Ok(lane.base_driver()),
+        (false, driver) => lane.driver(driver),
     }
-    lane.driver(args.driver)
 }

@@ -78,7 +78,7 @@ impl<'a> Plan<'a> {
                 self.objects(jobs, &source, driver);
             }
             if depth == Depth::Booted {
-                let tests = existing(&self.ctx.config.kernel, self.stack, n);
+                let tests = existing(self.ctx.config.kernel.absolute(), self.stack, n);
                 self.guest(jobs, &source, tests);
             }
         }
@@ -231,16 +231,20 @@ fn part_ends(stack: &Stack) -> Vec<usize> {
         .collect()
 }
 
-/// The tests whose programs are there after patch `n`.
-pub(super) fn existing(settings: &Settings, stack: &Stack, n: usize) -> Vec<GuestTest> {
+/// Those of these tests whose programs are there after patch `n`.
+pub(super) fn existing(mut tests: Vec<GuestTest>, stack: &Stack, n: usize) -> Vec<GuestTest> {
     let commit = &stack.commits[n - 1].id;
     // What this tool has is for the tip.
     let there = |test: &GuestTest| {
         if test.own {
             return false;
         }
+        let end = match test.program.ends_with(".sh") {
+            true => "",
+            false => ".c",
+        };
         let path = format!(
-            "{commit}:tools/testing/selftests/{}/{}.c",
+            "{commit}:tools/testing/selftests/{}/{}{end}",
             test.dir, test.program
         );
         stack
@@ -249,7 +253,6 @@ pub(super) fn existing(settings: &Settings, stack: &Stack, n: usize) -> Vec<Gues
             .test(&["cat-file", "-e", &path])
             .unwrap_or(false)
     };
-    let mut tests = settings.absolute();
     tests.retain(there);
     tests
 }

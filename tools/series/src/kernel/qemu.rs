@@ -58,6 +58,13 @@ pub struct Ran {
     pub console_log: PathBuf,
 }
 
+impl Ran {
+    /// It ended because it had done all that it was to do. QEMU ends like this when a guest resets, too: init says so.
+    pub fn is_complete(&self) -> bool {
+        self.end == End::PowerOff && self.results.contains("series: finished")
+    }
+}
+
 /// What is behind -m, and the memory of a module that is plugged in, if there is one.
 fn memory(text: &str) -> (String, Option<String>) {
     match text.split_once('+') {

@@ -13,7 +13,7 @@ pub fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The table as text. `order` names the rows: (test, case).
+/// The table as text. Its rows are in the order in which the runs name them first.
 pub fn render(runs: &[&Run]) -> String {
     let mut rows: Vec<(&str, &str)> = Vec::new();
     for run in runs {

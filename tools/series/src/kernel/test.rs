@@ -13,11 +13,11 @@ use super::boot::{self, Run};
 use super::build::{self, Kernel, Source};
 use super::examples;
 use super::itself;
+use super::kconfig;
 use super::kept;
 use super::ktap::{Case, Verdict};
 use super::lane::Lane;
 use super::plan::{self, Depth, Plan};
-use super::qemu::End;
 use super::same;
 use super::settings::{Layout, on_base};
 use super::tally::Tally;
@@ -65,6 +65,8 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     // Without these there is no run, and the last one is not forgotten.
     let toolchain = Toolchain::ensure(ctx)?;
     let stack = stack::ensure(ctx)?;
+    // What is tested, whatever somebody does to patches/ meanwhile.
+    let patches = names(ctx)?;
     report::forget(ctx)?;
     let mut session = Session {
         ctx,
@@ -117,7 +119,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         toolchain: session.toolchain.id,
         sum: tally.sum(),
         lanes: session.lanes,
-        patches: names(ctx)?,
+        patches,
         entries: tally.entries,
         steps: progress::steps(),
     }
@@ -220,6 +222,7 @@ impl Session<'_> {
             self.tally.add(entry);
         }
         checks(self.ctx, &mut self.tally)?;
+        self.options(self.primary);
         self.mailboxes()?;
         if let Some(n) = args.patch {
             return self.patch(n, &[Driver::Rust, Driver::C], Depth::Booted);
@@ -239,6 +242,15 @@ impl Session<'_> {
             self.costs();
         }
         Ok(())
+    }
+
+    /// What the lane asks for and the patches have to declare is there at the tip.
+    pub(super) fn options(&mut self, lane: &Lane) {
+        let git = self.stack.base.git();
+        for missing in kconfig::undeclared(&git, &self.stack.tip, lane) {
+            self.tally
+                .add(Entry::fail("", "check", "options of the tip").because(missing));
+        }
     }
 
     /// The mails of each part lead to the tested tree, with git am and b4.
@@ -296,7 +308,7 @@ impl Session<'_> {
                 continue;
             }
             if let Ok(kernel) = kernel {
-                let tests = plan::existing(&self.ctx.config.kernel, &self.stack, n);
+                let tests = plan::existing(self.ctx.config.kernel.absolute(), &self.stack, n);
                 let toolchain = self.toolchain.clone();
                 if let Some(run) =
                     self.boot(&toolchain, &kernel, &name, &source, &tests, &boot_args())
@@ -437,7 +449,7 @@ impl Session<'_> {
     /// The guest powers off, the kernel does not complain, and no test skips more cases than it may. The kernel's own
     /// selftests are compared instead.
     fn require_end(&mut self, run: &Run) {
-        if run.ran.end == End::PowerOff {
+        if run.ran.is_complete() {
             let entry = Entry::pass(&run.name, BOOT, "");
             self.tally.add(match run.kept {
                 Some(date) => entry.because(kept::said(date)),
@@ -460,9 +472,9 @@ impl Session<'_> {
         kept::settle(&kept::folder(self.ctx)?, run, self.tally.failed == failed)
     }
 
-    /// A base that others were held against, and that they differ from: that can be its fault.
-    pub(super) fn doubt(&self, base: &Run) -> Result<()> {
-        kept::forget(&kept::folder(self.ctx)?, base)
+    /// A run that another one differs from: that can be its fault.
+    pub(super) fn doubt(&self, run: &Run) -> Result<()> {
+        kept::forget(&kept::folder(self.ctx)?, run)
     }
 
     /// The kernel's own selftests end as they end on the base.
@@ -591,22 +603,27 @@ impl Session<'_> {
         }
         if layout.with_base && !quick {
             outln!("\n{}", table::render(&runs.iter().collect::<Vec<_>>()));
-            self.require_equal(&runs, &tests);
+            self.require_equal(&runs, &tests)?;
         }
         Ok(())
     }
 
     /// Every case but what the stack mends ends as in the first of these runs, and has its name: a result that differs can
-    /// be a part of it.
-    fn require_equal(&mut self, runs: &[Run], tests: &[GuestTest]) {
+    /// be a part of it. Of runs that differ, each can be the one that went wrong: none is kept.
+    fn require_equal(&mut self, runs: &[Run], tests: &[GuestTest]) -> Result<()> {
         let Some((first, others)) = runs.split_first() else {
-            return;
+            return Ok(());
         };
+        let before = self.tally.failed;
         for run in others {
             for different in same::different(first, run, tests) {
                 self.tally.add(different);
             }
         }
+        if self.tally.failed > before {
+            runs.iter().try_for_each(|run| self.doubt(run))?;
+        }
+        Ok(())
     }
 
     /// What the kernel crate makes impossible does not compile.

@@ -55,6 +55,7 @@ impl Session<'_> {
     /// The tip in this lane: it builds with each driver, no tool complains about what it does not complain about at the
     /// base, and where the lane is booted, every test ends as it must.
     pub(super) fn lane(&mut self, lane: &Lane) -> Result<()> {
+        self.options(lane);
         let toolchain = match self.tools(lane) {
             Ok(toolchain) => toolchain,
             Err(e) => {
