@@ -29,7 +29,7 @@ boots = true
 "#;
 
 /// A test program: its plan, then each case and what a kernel must have in it to pass.
-const PROGRAM: &str = "1..2\nseven line seven\neight line 8\n";
+const PROGRAM: &str = "1..2\nseven line seven\neight line 8\n# figures: calls=3 refused=1\n";
 
 /// Knows the targets that kernels have, and complains about what stands in a source file.
 const MAKE: &str = r#"#!/bin/sh
@@ -107,6 +107,7 @@ gunzip -c /initrd | while read -r first rest; do
 		echo "TAP version 13" >&3
 		;;
 	1..*) echo "$first" >&3 ;;
+	\#) echo "$first $rest" >&3 ;;
 	*)
 		[ "$first" = eight ] && grep -q "^differs" /kernel/bzImage && first=eight-here
 		if grep -qx "$rest" /kernel/bzImage; then
@@ -196,7 +197,7 @@ fn a_lane_builds_and_boots_base_and_tip_and_builds_every_patch() {
         "pass  toy tip+c: build: whole kernel\n",
         "pass  toy tip+c: pin: seven\n",
         "pass  toy patch 1+c: build: what it touches\n",
-        "\n9 passed, 0 failed\n",
+        "\nin all: 6 calls, 2 refused\n9 passed, 0 failed\n",
     ] {
         ends_with(&ran, 0, line);
     }

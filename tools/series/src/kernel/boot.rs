@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::build::{self, Kernel, Source};
+use super::figures::Figures;
 use super::ktap::{self, Case, Verdict};
 use super::lane::Lane;
 use super::qemu::{self, End, Guest, Ran};
@@ -320,17 +321,19 @@ fn judge(run: &Run) -> Outcome {
     };
     let failed = count(Verdict::Fail) + count(Verdict::CutOff) + troubles.len() + wrong_skips.len();
     let skipped = count(Verdict::Skip) + excused.len();
+    if failed > 0 {
+        outln!("console: {}", run.ran.console_log.display());
+    }
+    let mut figures = Figures::default();
+    figures.add(&run.ran.results);
+    figures.say();
     outln!(
         "{} passed, {failed} failed, {skipped} skipped",
         count(Verdict::Pass)
     );
-    if failed > 0 {
-        outln!("console: {}", run.ran.console_log.display());
-        Outcome::Findings
-    } else if !wrong_skips.is_empty() {
-        Outcome::NotRun
-    } else {
-        Outcome::Clean
+    match failed {
+        0 => Outcome::Clean,
+        _ => Outcome::Findings,
     }
 }
 

@@ -7,6 +7,7 @@ pub mod arch;
 mod boot;
 pub mod build;
 mod examples;
+mod figures;
 pub mod guest;
 mod itself;
 mod kconfig;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What `test` found, said at once, counted at the end, and kept for `report`.
 
+use super::figures::Figures;
 use crate::report::{Entry, Kind};
 
 #[derive(Debug, Default)]
@@ -11,6 +12,8 @@ pub struct Tally {
     /// By the kernel's own selftests, on the base too, and by tests that are known to.
     pub skipped: usize,
     pub entries: Vec<Entry>,
+    /// What programs printed, in all guests.
+    pub figures: Figures,
 }
 
 impl Tally {

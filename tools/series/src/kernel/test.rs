@@ -109,6 +109,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         );
     }
     let tally = session.tally;
+    tally.figures.say();
     outln!("{}", tally.sum());
     let outcome = report::outcome(&tally.entries);
     Report {
@@ -117,6 +118,7 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         started,
         seconds: start.elapsed().as_secs(),
         toolchain: session.toolchain.id,
+        figures: tally.figures.line(),
         sum: tally.sum(),
         lanes: session.lanes,
         patches,
@@ -396,8 +398,16 @@ impl Session<'_> {
                     self.use_kept,
                 )
             });
-        run.map_err(|e| self.tally.add(Entry::not_run(name, BOOT, "").because(e)))
-            .ok()
+        match run {
+            Ok(run) => {
+                self.tally.figures.add(&run.ran.results);
+                Some(run)
+            }
+            Err(e) => {
+                self.tally.add(Entry::not_run(name, BOOT, "").because(e));
+                None
+            }
+        }
     }
 
     /// As [`Self::boot`], for a kernel that may not have been built: that is a failure too.

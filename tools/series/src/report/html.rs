@@ -71,9 +71,13 @@ fn head(report: &Report) -> String {
             )
         })
         .collect();
+    let figures = match report.figures.as_str() {
+        "" => String::new(),
+        figures => format!("<p>{}</p>\n", escape(figures)),
+    };
     format!(
         "<h1>{verdict}: {} patches on Linux {}</h1>\n\
-         <p>{}</p>\n<p class=\"dim\">{} UTC, took {}. Tip tree <code>{}</code>, tools <code>{}</code>.</p>\n\
+         <p>{}</p>\n{figures}<p class=\"dim\">{} UTC, took {}. Tip tree <code>{}</code>, tools <code>{}</code>.</p>\n\
          <div class=\"tiles\">\n{tiles}</div>\n",
         report.patches.len(),
         escape(&report.base),
@@ -475,6 +479,7 @@ mod tests {
         let page = render(&sample());
         for part in [
             "<h1>Failures: 2 patches on Linux 7.3.4</h1>",
+            "<p>in all: 12 calls, 3 refused</p>",
             "1 mm: &lt;one&gt; &amp; &quot;two&quot;</th><td class=\"pass\" title=\"what it touches\">✓ pass 31 s</td>",
             "<th title=\"2 mm: three\">2 mm: three</th><td class=\"fail\" title=\"whole kernel: error: x\">✗ FAIL</td>\
             <td class=\"notrun\" title=\"the budget is spent\">! NOT RUN</td>",

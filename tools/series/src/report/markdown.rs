@@ -13,6 +13,9 @@ pub fn render(report: &Report) -> String {
         report.seconds / 60,
         report.seconds % 60
     );
+    if !report.figures.is_empty() {
+        text += &format!("\n{}\n", report.figures);
+    }
     for (kind, title) in [
         (Kind::Fail, "Failed"),
         (Kind::NotRun, "Not run"),
@@ -51,7 +54,7 @@ mod tests {
         let text = render(&sample());
         for part in [
             "## 4 passed, 2 failed, 1 skipped\n",
-            ", 2 min 5 s.\n",
+            ", 2 min 5 s.\n\nin all: 12 calls, 3 refused\n",
             "### Failed\n\n- patch 2+rust: build: whole kernel\n\n      error: x\n          \"a\"",
             "### Not run\n\n- tip+rust: boot: the budget",
             "### Skipped\n\n- tip+c: iommufd: x: y: as on the base\n",

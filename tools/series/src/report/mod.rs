@@ -196,6 +196,9 @@ pub struct Report {
     /// The lanes that were tested by name: a kernel of one starts with its name, "debug tip+c".
     #[serde(default)]
     pub lanes: BTreeMap<String, LaneTools>,
+    /// What programs in guests did in all, as `test` prints it; empty, if they said nothing.
+    #[serde(default)]
+    pub figures: String,
     /// As `test` prints it last.
     pub sum: String,
     /// All patches in order; `Entry::patch` counts them from 1.
@@ -329,6 +332,7 @@ mod tests {
             seconds: 125,
             toolchain: "trixie-0123".to_owned(),
             lanes: BTreeMap::new(),
+            figures: "in all: 12 calls, 3 refused".to_owned(),
             sum: "4 passed, 2 failed, 1 skipped".to_owned(),
             patches: vec![
                 patch("1-fixes", "mm: <one> & \"two\""),

@@ -8,6 +8,9 @@ pub fn render(report: &Report) -> String {
     for entry in &report.entries {
         text += &format!("{entry}\n");
     }
+    if !report.figures.is_empty() {
+        text += &format!("{}\n", report.figures);
+    }
     text + &report.sum + "\n"
 }
 
@@ -24,7 +27,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.ends_with("\n4 passed, 2 failed, 1 skipped\n"),
+            text.ends_with("\nin all: 12 calls, 3 refused\n4 passed, 2 failed, 1 skipped\n"),
             "{text}"
         );
     }
