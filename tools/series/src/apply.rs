@@ -4,13 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::base;
+use crate::base::{self, Base};
 use crate::cli::ApplyArgs;
 use crate::context::Context;
 use crate::error::{At, Error, Kind, Outcome, Result};
+use crate::format;
 use crate::git::Git;
 use crate::onto;
-use crate::patches;
 use crate::progress;
 use crate::run;
 use crate::stack::{self, Stack};
@@ -56,7 +56,7 @@ pub fn apply(ctx: &Context, args: &ApplyArgs) -> Result<Outcome> {
     }
     stack.base.git().set_ref(&record(&branch), &stack.tip)?;
     if args.base.is_none() {
-        note_patches(ctx)?;
+        note_commits(ctx, &Git::at(&path), &stack.base)?;
     }
     progress::note(format_args!(
         "{} patches on base {}, branch {branch}; edit, commit, then cargo series refresh",
@@ -72,9 +72,9 @@ pub fn record(branch: &str) -> String {
     format!("refs/series/worktree/{branch}")
 }
 
-/// Lets `refresh` replace the files of patches/ as they are now: commits hold what they say.
-pub fn note_patches(ctx: &Context) -> Result<()> {
-    for part in patches::read(ctx)? {
+/// Lets `refresh` replace the files of patches/ that say what the worktree's commits hold, and no more than that.
+fn note_commits(ctx: &Context, git: &Git, base: &Base) -> Result<()> {
+    for part in format::parts(ctx, git, base)? {
         if let Some(cover) = &part.cover {
             written::note(ctx, &ctx.repo.join(part.cover_path()), cover.as_bytes())?;
         }

@@ -33,7 +33,7 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
         }
     };
 
-    let need = need_gib(ctx)?;
+    let need = need_gib(ctx);
     let free = ctx.cache.free()? >> 30;
     let disk = format!("{free} GiB free in {}", ctx.cache.root().display());
     line(
@@ -115,10 +115,10 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
 }
 
 /// The free disk that is needed: much of it is used up once all is set up.
-fn need_gib(ctx: &Context) -> Result<u64> {
+fn need_gib(ctx: &Context) -> u64 {
     let tools = ctx.toolchain == ToolchainChoice::Host || Root::Main.path(ctx).exists();
-    let all = tools && base::existing(ctx)?.is_some();
-    Ok(if all { BUILD_GIB } else { NEED_GIB })
+    let all = tools && matches!(base::existing(ctx), Ok(Some(_)));
+    if all { BUILD_GIB } else { NEED_GIB }
 }
 
 /// A root that only some lanes or guests need: it is no fault that it is not there.

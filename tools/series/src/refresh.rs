@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::apply::{absolute, apply, need_idle, not_committed, note_patches, record, uncommitted};
+use crate::apply::{absolute, apply, need_idle, not_committed, record, uncommitted};
 use crate::base::{self, Base};
 use crate::cli::{ApplyArgs, RefreshArgs};
 use crate::context::Context;
@@ -60,7 +60,6 @@ pub fn refresh(ctx: &Context, args: &RefreshArgs) -> Result<Outcome> {
 /// As a refresh of the patches' own commits, with edited mirrored files in them.
 fn folded(ctx: &Context, base: &Base, args: &RefreshArgs) -> Result<Outcome> {
     let folded = fold::fold(ctx, &args.fold)?;
-    note_patches(ctx)?;
     let outcome = write_back(ctx, &folded.git, base, args)?;
     if !args.verify && fold::has_worktree(ctx)? {
         let args = ApplyArgs {

@@ -224,6 +224,11 @@ fn refresh_loses_nothing_that_was_edited_in_patches() {
     refused("2-feature/cover.txt");
     assert_eq!(toy.run(&["refresh", "--force"]).code, 0);
     assert_eq!(fs::read_to_string(&cover).unwrap(), "An edit.\n");
+
+    // What stands below the message's end is in no commit.
+    replace(&two, "\n---\n", "\n---\nv2: a word.\n\n");
+    toy.applied();
+    refused("0004-mm-two.patch");
 }
 
 #[test]

@@ -282,7 +282,12 @@ fn at_patch(
     n: usize,
     tests: Vec<GuestTest>,
 ) -> Result<Vec<GuestTest>> {
-    let there = plan::existing(tests, stack, n);
+    // What this tool has is for the tip, unless it was asked for.
+    let (own, kernels) = tests
+        .into_iter()
+        .partition(|test| test.own && args.test.contains(&test.name));
+    let mut there = plan::existing(kernels, stack, n);
+    there.extend::<Vec<GuestTest>>(own);
     let is_there = |name: &&String| there.iter().any(|test| test.name == **name);
     let cause = match args.test.iter().find(|name| !is_there(name)) {
         Some(missing) => format!("the program of --test {missing} is not there yet"),

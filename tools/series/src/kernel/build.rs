@@ -123,7 +123,7 @@ pub fn driver_name(driver: Driver) -> &'static str {
     }
 }
 
-/// What depends on headers that the stack changes, and on the kernel crate.
+/// Where most depends on headers that the stack changes, and on the kernel crate.
 const DEPENDENT: [&str; 3] = ["drivers/android/", "drivers/dma-buf/", "drivers/iommu/"];
 
 /// The warnings of the objects that the stack touches, built now unless that was done before: what is built at a patch
@@ -157,12 +157,14 @@ fn touched(stack: &Stack, source: &Source, driver: Driver, lane: &Lane) -> Resul
     asked.extend([source.commit.as_str(), "--"]);
     asked.extend(files.iter().copied());
     asked.extend(rules.iter().map(String::as_str));
+    let kvm = format!("{}Makefile", kvm_folder(lane.arch));
+    asked.push(&kvm);
     let there = git.run(&asked)?;
     let there: BTreeSet<&str> = there.lines().collect();
 
     let mut folders: BTreeSet<String> = DEPENDENT.map(str::to_owned).into();
     for path in files.into_iter().filter(|path| there.contains(path)) {
-        folders.insert(folder_of(path, &there, lane.arch)?);
+        folders.extend(folder_of(path, &there, lane.arch)?);
     }
     let lies_in = |folder: &str, other: &str| folder != other && folder.starts_with(other);
     let mut outermost: Vec<String> = folders.iter().cloned().collect();
@@ -185,15 +187,22 @@ fn makefiles(path: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The folder that make has to be asked for, so that this file is compiled; `there` are files of its tree.
-fn folder_of(path: &str, there: &BTreeSet<&str>, arch: &Arch) -> Result<String> {
-    // Its files are compiled from the folder of an architecture: virt/ has other rules only.
+/// From where the files of virt/kvm/ are compiled: virt/ has other rules only.
+fn kvm_folder(arch: &Arch) -> String {
+    format!("arch/{}/kvm/", arch.sources())
+}
+
+/// The folder that make has to be asked for, so that this file is compiled; `there` are files of its tree. None for
+/// KVM where the architecture has none.
+fn folder_of(path: &str, there: &BTreeSet<&str>, arch: &Arch) -> Result<Option<String>> {
     if path.starts_with("virt/kvm/") {
-        return Ok(format!("arch/{}/kvm/", arch.sources()));
+        let folder = kvm_folder(arch);
+        let is_there = there.contains(format!("{folder}Makefile").as_str());
+        return Ok(is_there.then_some(folder));
     }
     let found = makefiles(path).find(|rules| there.contains(rules.as_str()));
     let folder = found.and_then(|rules| Some(format!("{}/", rules.rsplit_once('/')?.0)));
-    folder.ok_or_else(|| {
+    folder.map(Some).ok_or_else(|| {
         Error::finding(
             path,
             "lies in no folder with a Makefile: nothing compiles it",
@@ -685,7 +694,13 @@ mod tests {
 
     #[test]
     fn a_file_is_compiled_from_the_next_folder_with_a_makefile() {
-        let there = ["rust/Makefile", "drivers/Makefile", "drivers/x/y/Kbuild"].into();
+        let mut there: BTreeSet<&str> = [
+            "rust/Makefile",
+            "drivers/Makefile",
+            "drivers/x/y/Kbuild",
+            "arch/x86/kvm/Makefile",
+        ]
+        .into();
         let arch = Arch::native();
         for (path, folder) in [
             ("rust/kernel/mm/pin.rs", "rust/"),
@@ -693,8 +708,14 @@ mod tests {
             ("drivers/z/core.c", "drivers/"),
             ("virt/kvm/guest_memfd.c", "arch/x86/kvm/"),
         ] {
-            assert_eq!(folder_of(path, &there, arch).unwrap(), folder);
+            assert_eq!(
+                folder_of(path, &there, arch).unwrap().as_deref(),
+                Some(folder)
+            );
         }
+        there.remove("arch/x86/kvm/Makefile");
+        let none = folder_of("virt/kvm/guest_memfd.c", &there, arch).unwrap();
+        assert_eq!(none, None);
         let lost = folder_of("mm/gup.c", &there, arch).unwrap_err().to_string();
         assert!(lost.contains("mm/gup.c: lies in no folder"), "{lost}");
         for path in ["include/linux/mm.h", "mm/Kconfig", "tools/objtool/check.c"] {
