@@ -620,15 +620,18 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
  * * -EACCES: the file is not open for reading, or, with %PIN_FD_WRITE, not for
  *   writing or for appending only
  * * -EPERM: %PIN_FD_WRITE and the file is sealed against writing, or, with any
- *   flags, its memory is private to a guest
+ *   flags, it is a guest_memfd whose memory is private or cannot be mapped
  * * -ETXTBSY: %PIN_FD_WRITE and the file is in use as swap space
  * * -EHWPOISON: a page has a memory error
- * * -ENOMEM, -ENOSPC, -EDQUOT: no memory, no huge page, no space in the file
- *   system or no quota left; -ENOMEM also if a page has millions of pins already
+ * * -ENOMEM: no memory, or none to move a page out of ZONE_MOVABLE or CMA to; or
+ *   a page has millions of pins already
+ * * -ENOSPC, -EDQUOT: no space in the file system or no quota left; for a hole of
+ *   hugetlbfs also: a cgroup is full, or there is no huge page
  * * -EIO: a page could not be read back from swap
  * * -EINTR: a fatal signal is pending
  * * -EBUSY: a page cannot be moved out of ZONE_MOVABLE or CMA now, or leaves the
- *   file again and again under memory pressure
+ *   file again and again, under memory pressure or as holes are punched into a
+ *   guest_memfd
  */
 long pin_user_pages_fd(struct file *file, loff_t start, size_t len,
 		       unsigned int flags, struct pinned_range *ranges,

@@ -149,6 +149,13 @@ struct Lent {
     vmap: Option<PinnedVmap>,
 }
 
+// It is reached by raw pointers, and dropped by whatever task gives it back.
+const _: () = {
+    const fn assert_send<T: Send>() {}
+
+    assert_send::<Lent>();
+};
+
 /// The private data of a buffer.
 ///
 /// # Invariants
@@ -189,6 +196,16 @@ struct Inner<T> {
 /// }
 /// ```
 ///
+/// Nor can it be made by others than the code that calls back:
+///
+/// ```ignore,compile_fail,E0451
+/// # use kernel::{dma_buf::{DmaBuf, Locked}, types::NotThreadSafe};
+/// fn make_up(buf: &DmaBuf) -> Locked<'_> {
+///     // Error: the fields are private.
+///     Locked { buf, lent: todo!(), unlock: false, _task: NotThreadSafe }
+/// }
+/// ```
+///
 /// # Invariants
 ///
 /// - The reservation lock is held by the current task for as long as this value exists, and this
@@ -223,15 +240,17 @@ impl Locked<'_> {
     ///
     /// If a device has a bounce buffer, all of that is copied over the pages; if it is not coherent
     /// with the caches, their lines are dropped. What was written to the pages since they were
-    /// handed to the device, other than by an access that has ended with
-    /// [`Locked::sync_for_device`], is lost, unless the device only reads.
+    /// handed to the device is lost, unless the device only reads. [`Locked::sync_for_device`] at
+    /// the end of an access hands over what that has written, which is kept then, if the device
+    /// reads as well as writes. One that only writes is handed nothing: what was written in an
+    /// access is lost like anything else.
     pub fn sync_for_cpu(&self, access: DataDirection) {
         for table in &self.lent().tables {
             table.sync_for_cpu(access);
         }
     }
 
-    /// Hands over to devices what the CPU has written to the buffer.
+    /// Hands over what the CPU has written to the buffer to the devices that read it.
     ///
     /// The counterpart of [`Locked::sync_for_cpu`].
     pub fn sync_for_device(&self, access: DataDirection) {
@@ -292,8 +311,10 @@ impl<'a> Attachment<'a> {
     /// Maps pages for the device of the importer.
     ///
     /// Fails with [`EINVAL`] if there are no pages, if the importer wants no direction, or if its
-    /// device cannot take a page at once, and with [`EACCES`] if the device could write to pages
-    /// that were not pinned for that. May sleep.
+    /// device cannot take a page at once; with [`EACCES`] if the device could write to pages that
+    /// were not pinned for that; with [`ENOMEM`] if there is no memory for the table; and as
+    /// `dma_map_sgtable()` does, for instance with [`EIO`] if no bounce buffer is left, or with
+    /// [`ENOMEM`] if no address is. May sleep.
     pub fn map(&self, pages: Arc<PinnedRanges>) -> Result<Mapped<'a>> {
         // SAFETY: By the type invariants, the device is set up for DMA until the importer gives
         // the table back. Only `VTable::map_dma_buf()` gets it out of a `Mapped`.
@@ -317,8 +338,10 @@ pub struct Mapped<'a> {
 /// `size` is a multiple of the page size. What the operations map for a device, or into the kernel,
 /// has to be as large; they fail with [`EINVAL`] otherwise.
 ///
-/// If this fails, `data` is dropped. May sleep. A module that calls this imports the symbol
-/// namespace `DMA_BUF`.
+/// Fails as the initialiser `data` does; with [`ENOMEM`] if there is no memory; with [`ENFILE`] if
+/// the system has no file left; and with [`ENOENT`] if the module that implements [`Exporter`] is
+/// being unloaded. What `data` has initialised is dropped then. May sleep. A module that calls this
+/// imports the symbol namespace `DMA_BUF`.
 ///
 /// The buffer keeps the module that implements [`Exporter`] loaded, and a mapping into a process
 /// keeps the buffer: no operation is called after that module is gone. It has to be the one that
@@ -585,7 +608,7 @@ impl<T: Exporter> VTable<T> {
         let tables = &mut lock.lent_mut().tables;
 
         match tables.iter().position(|table| table.as_raw() == sgt) {
-            // This unmaps and frees the table.
+            // This unmaps and frees the table. As `Lent` is `Send`, any task may do that.
             Some(i) => drop(tables.remove(i)),
             None => pr_warn!("dma-buf: an importer gave back what it was not lent\n"),
         }
@@ -596,7 +619,8 @@ impl<T: Exporter> VTable<T> {
     /// Must be called when there are no more references to `buf`, which was created by [`export`]
     /// for a `T`.
     unsafe extern "C" fn release(buf: *mut bindings::dma_buf) {
-        // SAFETY: `export()` stored the value, and nobody uses it any more.
+        // SAFETY: `export()` stored the value, and nobody uses it any more. `Lent` and `T` are
+        // `Send`, so the task that gives back the last reference may drop it.
         let inner = unsafe { KBox::<Inner<T>>::from_raw((*buf).priv_.cast()) };
 
         // SAFETY: The value was pinned by `export()`, and is dropped in place.

@@ -99,6 +99,10 @@ impl DmaBuf {
     /// The file descriptor takes over the reference, and user space may close it before this
     /// returns. The only flag with a meaning is [`O_CLOEXEC`]. May sleep.
     ///
+    /// Fails with [`EMFILE`] if the process has no file descriptor left, with [`ENOMEM`] if there
+    /// is no memory for more, and with [`EINVAL`] if `flags` does not fit into an `int` of C. The
+    /// reference is given back then.
+    ///
     /// As the reference is gone, nothing can be done with the buffer by it afterwards:
     ///
     /// ```ignore,compile_fail,E0382

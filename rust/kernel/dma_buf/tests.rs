@@ -22,7 +22,10 @@ use crate::{
         to_result, //
     },
     faux,
-    fs::LocalFile,
+    fs::{
+        file::flags::O_CLOEXEC,
+        LocalFile, //
+    },
     mm::{
         pin::{
             PinFlag,
@@ -47,6 +50,7 @@ use crate::{
     },
     prelude::*,
     scatterlist::SGTable,
+    sizes::SZ_32M,
     sync::{
         aref::ARef,
         atomic::{
@@ -55,12 +59,16 @@ use crate::{
         },
         Arc, //
     },
+    types::Opaque,
     uaccess::{
         UserPtr,
         UserSlice, //
     }, //
 };
-use core::ptr::NonNull;
+use core::{
+    ops::Range,
+    ptr::NonNull, //
+};
 
 const NR_PAGES: usize = 16;
 const SIZE: usize = NR_PAGES * PAGE_SIZE;
@@ -78,6 +86,34 @@ impl ShmemFile {
                 pin_init::zeroed(),
             )
         };
+
+        Ok(Self(from_err_ptr(file)?))
+    }
+
+    /// A file that consists of huge pages if there are any.
+    fn huge(size: usize) -> Result<Self> {
+        /// `SHMEM_HUGE_ALWAYS` of `mm/shmem.c`.
+        const ALWAYS: c_uchar = 1;
+
+        let size = size.try_into()?;
+        let name = c"rust_dma_buf".as_char_ptr();
+
+        // SAFETY: The name is a string.
+        let tmpfs = unsafe { bindings::get_fs_type(c"tmpfs".as_char_ptr()) };
+        if tmpfs.is_null() {
+            return Err(ENODEV);
+        }
+        // SAFETY: `tmpfs` is a type of file system, which is built in.
+        let mnt = from_err_ptr(unsafe { bindings::kern_mount(tmpfs) })?;
+        // SAFETY: The mount is valid, and so is its super block.
+        let info = unsafe { (*(*mnt).mnt_sb).s_fs_info }.cast::<bindings::shmem_sb_info>();
+        // SAFETY: This is what a super block of tmpfs has there, and nobody else uses it.
+        unsafe { (*info).huge = ALWAYS };
+        // SAFETY: The mount is valid. The name is a string that is not freed.
+        let file =
+            unsafe { bindings::shmem_file_setup_with_mnt(mnt, name, size, pin_init::zeroed()) };
+        // SAFETY: The mount was made above. A file has a reference of its own to it.
+        unsafe { bindings::kern_unmount(mnt) };
 
         Ok(Self(from_err_ptr(file)?))
     }
@@ -341,18 +377,34 @@ enum Area {
     Beyond,
     /// It is asked to show no page at all.
     Nowhere,
-    /// It is asked to show a block of pages where a page is missing.
-    Block,
+    /// It is asked to show a block of pages of this order, but not where that would be right.
+    Block(u32),
+    /// It shows huge pages where there are any.
+    Huge,
+    /// It shows page frames, but then the exporter refuses it.
+    Refused,
     /// It is to show page frames, and pages that are counted.
     PfnmapThenMixedmap,
     /// As above, in the other order.
     MixedmapThenPfnmap,
 }
 
+/// How many huge pages have been mapped.
+static BLOCKS: Atomic<i32> = Atomic::new(0);
+
+/// Whether the data of a buffer has been dropped.
+static DROPPED: Atomic<bool> = Atomic::new(false);
+
 /// A buffer that can be mapped into a process.
 struct Shown {
     pages: PinnedRanges,
     area: Area,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        DROPPED.store(true, Relaxed);
+    }
 }
 
 #[vtable]
@@ -376,10 +428,43 @@ impl Exporter for Shown {
                 vma.set_mixedmap().map_err(|_| EIO)?;
                 vma.set_pfnmap()?;
             }
+            Area::Refused => {
+                vma.set_pfnmap()?;
+                return Err(EBUSY);
+            }
             _ => vma.set_pfnmap()?,
         }
         Ok(Operations::new())
     }
+}
+
+impl Shown {
+    /// Asks for a mapping of the block of pages around the fault.
+    fn insert_block<'vma>(&'vma self, vmf: &VmFault<'vma>, order: u32) -> Result<(), FaultError> {
+        let first = vmf.pgoff() & !((1 << order) - 1);
+        let block = self.pages.block(first, order).ok_or(FaultError::Oom)?;
+
+        vmf.insert_block(block)
+    }
+}
+
+/// The order of a huge page.
+fn huge_order() -> u32 {
+    // SAFETY: This only computes a number.
+    unsafe { bindings::pmd_order() }
+}
+
+/// Whether the page table of a fault is described as it is: as far as the area goes.
+fn table_is_right(vmf: &VmFault<'_>) -> bool {
+    let (vma, table) = (vmf.vma(), vmf.table_range());
+    let size = PAGE_SIZE << huge_order();
+
+    table.contains(&vmf.address())
+        && table.start / size == (table.end - 1) / size
+        && vma.start() <= table.start
+        && table.end <= vma.end()
+        && (table.start == vma.start() || table.start % size == 0)
+        && (table.end == vma.end() || table.end % size == 0)
 }
 
 #[vtable]
@@ -392,35 +477,102 @@ impl VmOps for Shown {
             _ => page..page + 1,
         };
 
-        if self.area == Area::Block {
-            let block = self.pages.block(page, 0).ok_or(FaultError::Oom)?;
-
-            return vmf.insert_block(block);
+        if !table_is_right(vmf) {
+            return Err(FaultError::Sigbus);
+        }
+        if let Area::Block(order) = self.area {
+            return self.insert_block(vmf, order);
         }
         vmf.insert_pages(address, &self.pages, range)
     }
+
+    fn huge_fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError> {
+        let page = vmf.pgoff();
+
+        match self.area {
+            Area::Huge => {
+                let block = vmf
+                    .block_pgoff()
+                    .and_then(|first| self.pages.block(first, vmf.order()))
+                    .ok_or(FaultError::Fallback)?;
+
+                vmf.insert_block(block)?;
+                BLOCKS.add(1, Relaxed);
+                Ok(())
+            }
+            // A block of the order of the fault would be right.
+            Area::Block(order) if order != vmf.order() => self.insert_block(vmf, order),
+            // Pages are not for this function, and do not get there.
+            _ => vmf
+                .insert_pages(vmf.address(), &self.pages, page..page + 1)
+                .and(Err(FaultError::Sigbus)),
+        }
+    }
 }
 
-/// A file whose second page begins with `mark`.
-fn marked_file(mark: u8) -> Result<ShmemFile> {
-    let file = ShmemFile::new(SIZE)?;
+/// Makes the given page of a file begin with `value`.
+fn mark(file: &ShmemFile, page: usize, value: u8) -> Result {
+    let offset = (page * PAGE_SIZE).try_into()?;
     let mut pages = PinnedRanges::new(PinFlag::Write);
-    pages.pin(file.file(), 0, 2 * PAGE_SIZE, GFP_KERNEL)?;
+    pages.pin(file.file(), offset, PAGE_SIZE, GFP_KERNEL)?;
     let vmap = PinnedVmap::new(Arc::new(pages, GFP_KERNEL)?, GFP_KERNEL)?;
-    let second = vmap.as_ptr().cast::<u8>().wrapping_add(PAGE_SIZE);
 
-    // SAFETY: The mapping has two pages, and nobody else uses it.
-    unsafe { second.write_volatile(mark) };
-    Ok(file)
+    // SAFETY: The mapping has a page, and nobody else uses it.
+    unsafe { vmap.as_ptr().cast::<u8>().write_volatile(value) };
+    Ok(())
 }
 
-/// Whether pages that are pinned with `flags` can be read in the address space of the test.
-fn can_be_read(flags: PinFlags, area: Area, prot: usize, map: usize) -> Result<bool> {
-    let file = marked_file(42)?;
-    let mut pages = PinnedRanges::new(flags);
-    pages.pin(file.file(), 0, 3 * PAGE_SIZE, GFP_KERNEL)?;
-    let buf = export(3 * PAGE_SIZE, Ok(Shown { pages, area }))?;
+/// A file of two huge pages, the second small pages of which begin with 1 and 2. Says so if there
+/// is none: a test gives up then.
+fn huge_file() -> Result<Option<ShmemFile>> {
+    let order = huge_order();
+    let (nr, size) = (1 << order, PAGE_SIZE << order);
 
+    if !cfg!(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) || size > SZ_32M {
+        pr_info!("huge pages cannot be mapped, or are too large: test skipped\n");
+        return Ok(None);
+    }
+
+    let file = ShmemFile::huge(2 * size)?;
+    let mut pages = PinnedRanges::new(PinFlag::Write);
+    pages.pin(file.file(), 0, 2 * size, GFP_KERNEL)?;
+    if pages.block(0, order).is_none() || pages.block(nr, order).is_none() {
+        pr_info!("there are no huge pages: test skipped\n");
+        return Ok(None);
+    }
+
+    mark(&file, 1, 1)?;
+    mark(&file, nr + 1, 2)?;
+    Ok(Some(file))
+}
+
+/// Exports the first `size` bytes of a file, which are pinned with `flags`.
+fn shown(file: &ShmemFile, size: usize, flags: PinFlags, area: Area) -> Result<ARef<DmaBuf>> {
+    let mut pages = PinnedRanges::new(flags);
+    pages.pin(file.file(), 0, size, GFP_KERNEL)?;
+
+    export(size, Ok(Shown { pages, area }))
+}
+
+/// Waits until buffers without references are gone. Returns whether one of [`shown`] has gone since
+/// the last call.
+fn was_dropped() -> bool {
+    // SAFETY: This thread of the kernel holds no locks.
+    unsafe { bindings::flush_delayed_fput() };
+
+    let dropped = DROPPED.load(Relaxed);
+    DROPPED.store(false, Relaxed);
+    dropped
+}
+
+/// Maps a part of the buffer into the address space of the test and calls `f` with the address.
+fn with_mapping<R>(
+    buf: &DmaBuf,
+    part: Range<usize>,
+    prot: usize,
+    map: usize,
+    f: impl FnOnce(usize) -> R,
+) -> Result<R> {
     // SAFETY: A test is a thread of the kernel that runs nothing else, and has no address space.
     // The one that it gets here goes when it ends.
     to_result(unsafe { bindings::kunit_attach_mm() })?;
@@ -428,7 +580,7 @@ fn can_be_read(flags: PinFlags, area: Area, prot: usize, map: usize) -> Result<b
     // its lock.
     let addr = unsafe {
         let file = (*buf.as_raw()).file;
-        bindings::vm_mmap(file, 0, 2 * PAGE_SIZE, prot, map, 0)
+        bindings::vm_mmap(file, 0, part.len(), prot, map, part.start)
     };
     // The last page of the addresses is for errors.
     if addr > usize::MAX - PAGE_SIZE {
@@ -436,12 +588,30 @@ fn can_be_read(flags: PinFlags, area: Area, prot: usize, map: usize) -> Result<b
         to_result(addr as c_int)?;
     }
 
-    let second = UserPtr::from_addr(addr + PAGE_SIZE);
-    let value = UserSlice::new(second, 1).reader().read::<u8>();
-
+    let ret = f(addr);
     // SAFETY: As above. This is what was mapped, and nobody uses it any more.
-    to_result(unsafe { bindings::vm_munmap(addr, 2 * PAGE_SIZE) })?;
-    match value {
+    to_result(unsafe { bindings::vm_munmap(addr, part.len()) })?;
+    Ok(ret)
+}
+
+fn read_byte(addr: usize) -> Result<u8> {
+    UserSlice::new(UserPtr::from_addr(addr), 1).reader().read()
+}
+
+fn write_byte(addr: usize, value: u8) -> Result {
+    UserSlice::new(UserPtr::from_addr(addr), 1)
+        .writer()
+        .write(&value)
+}
+
+/// Whether pages that are pinned with `flags` can be read in the address space of the test.
+fn can_be_read(flags: PinFlags, area: Area, prot: usize, map: usize) -> Result<bool> {
+    let file = ShmemFile::new(SIZE)?;
+    mark(&file, 1, 42)?;
+    let buf = shown(&file, 3 * PAGE_SIZE, flags, area)?;
+    let part = 0..2 * PAGE_SIZE;
+
+    match with_mapping(&buf, part, prot, map, |addr| read_byte(addr + PAGE_SIZE))? {
         Ok(42) => Ok(true),
         Ok(_) => Err(EIO),
         Err(EFAULT) => Ok(false),
@@ -649,6 +819,50 @@ mod kunit {
         Ok(())
     }
 
+    #[test]
+    fn what_may_be_pinned_is_known_before() -> Result {
+        let file = ShmemFile::new(SIZE)?;
+        let pages = PinnedRanges::new(PinFlag::Write);
+
+        pages.check(file.file(), 0, SIZE)?;
+        // The file may grow.
+        pages.check(file.file(), SIZE.try_into()?, PAGE_SIZE)?;
+        for (offset, len) in [(0, 0), (0, 1), (1, PAGE_SIZE)] {
+            assert_eq!(pages.check(file.file(), offset, len), Err(EINVAL));
+        }
+        // Files like this one have no seals.
+        let sealed = PinnedRanges::new(PinFlag::NoShrink);
+        assert_eq!(sealed.check(file.file(), 0, SIZE), Err(EINVAL));
+
+        assert_eq!((pages.nr_pages(), sealed.nr_pages()), (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn list_is_as_before_when_it_has_shrunk() -> Result {
+        let file = ShmemFile::new(SIZE)?;
+        let mut pages = PinnedRanges::new(PinFlag::Write);
+        pages.pin(file.file(), 0, SIZE, GFP_KERNEL)?;
+
+        let mut before = KVec::with_capacity(NR_PAGES, GFP_KERNEL)?;
+        for page in 0..NR_PAGES {
+            let block = pages.block(page, 0).ok_or(ERANGE)?;
+
+            before.push(block.first().pfn(), GFP_KERNEL)?;
+        }
+
+        pages.shrink_to_fit(GFP_KERNEL)?;
+        pages.pin(file.file(), 0, PAGE_SIZE, GFP_KERNEL)?;
+        pages.shrink_to_fit(GFP_KERNEL)?;
+        assert_eq!(pages.nr_pages(), NR_PAGES + 1);
+        for page in 0..=NR_PAGES {
+            let pfn = pages.block(page, 0).ok_or(ERANGE)?.first().pfn();
+
+            assert_eq!(Some(&pfn), before.get(page % NR_PAGES));
+        }
+        Ok(())
+    }
+
     /// A file that is pinned in three calls, the third of which fails.
     #[cfg(CONFIG_MEMORY_FAILURE)]
     #[test]
@@ -835,6 +1049,45 @@ mod kunit {
     }
 
     #[test]
+    fn device_that_only_writes_has_the_last_word() -> Result {
+        use DataDirection::{
+            Bidirectional,
+            FromDevice,
+            ToDevice, //
+        };
+
+        let Some((buf, pages)) = shared_with_device()? else {
+            return Ok(());
+        };
+        let cpu = cpu_byte(&pages, 0)?;
+
+        for access in [ToDevice, Bidirectional] {
+            cpu.write(1)?;
+            let (importer, dir) = (Importer::new()?, FromDevice);
+            let bounces = with_importer(&buf, &pages, &importer, dir, |view| -> Result<_> {
+                let bounces = view.bounces(0)?;
+
+                // Its copy does not get what is written, although that is in an access.
+                begin_cpu_access(&buf, access)?;
+                cpu.write(2)?;
+                end_cpu_access(&buf, access)?;
+                let expected = if bounces { 1 } else { 2 };
+                assert_eq!(view.byte(0)?.read()?, expected);
+
+                begin_cpu_access(&buf, FromDevice)?;
+                assert_eq!(cpu.read()?, expected);
+                end_cpu_access(&buf, FromDevice)?;
+
+                cpu.write(3)?;
+                Ok(bounces)
+            })???;
+
+            assert_eq!(cpu.read()?, if bounces { 1 } else { 3 });
+        }
+        Ok(())
+    }
+
+    #[test]
     fn access_of_the_other_direction_changes_nothing() -> Result {
         use DataDirection::{
             Bidirectional,
@@ -994,7 +1247,100 @@ mod kunit {
 
         assert!(!can_be_read(write, Area::Beyond, PROT_READ, MAP_SHARED)?);
         assert!(!can_be_read(write, Area::Nowhere, PROT_READ, MAP_SHARED)?);
-        assert!(!can_be_read(write, Area::Block, PROT_READ, MAP_SHARED)?);
+        assert!(!can_be_read(write, Area::Block(0), PROT_READ, MAP_SHARED)?);
+        Ok(())
+    }
+
+    #[test]
+    fn huge_pages_are_mapped_whole() -> Result {
+        let (write, size) = (PinFlag::Write.into(), PAGE_SIZE << huge_order());
+        let writable = PROT_READ | PROT_WRITE;
+        let Some(file) = huge_file()? else {
+            return Ok(());
+        };
+        let buf = shown(&file, 2 * size, write, Area::Huge)?;
+
+        BLOCKS.store(0, Relaxed);
+        with_mapping(&buf, 0..2 * size, PROT_READ, MAP_SHARED, |addr| -> Result {
+            // Otherwise the mapping could not be aligned.
+            let nr = i32::from(addr % size == 0);
+
+            assert_eq!(read_byte(addr + PAGE_SIZE)?, 1);
+            assert_eq!(read_byte(addr)?, 0);
+            assert_eq!(BLOCKS.load(Relaxed), nr);
+            assert_eq!(read_byte(addr + size + PAGE_SIZE)?, 2);
+            assert_eq!(BLOCKS.load(Relaxed), 2 * nr);
+            Ok(())
+        })??;
+        with_mapping(&buf, 0..2 * size, writable, MAP_SHARED, |addr| -> Result {
+            write_byte(addr + PAGE_SIZE, 3)?;
+            assert_eq!(read_byte(addr + PAGE_SIZE)?, 3);
+            Ok(())
+        })??;
+
+        // No huge page lies in this as a whole.
+        BLOCKS.store(0, Relaxed);
+        let part = PAGE_SIZE..2 * size - PAGE_SIZE;
+        with_mapping(&buf, part, PROT_READ, MAP_SHARED, |addr| -> Result {
+            assert_eq!(read_byte(addr)?, 3);
+            assert_eq!(read_byte(addr + size)?, 2);
+            assert_eq!(BLOCKS.load(Relaxed), 0);
+            Ok(())
+        })??;
+        Ok(())
+    }
+
+    #[test]
+    fn huge_pages_are_only_mapped_where_they_belong() -> Result {
+        let (read, write) = (PinFlags::default(), PinFlag::Write.into());
+        let size = PAGE_SIZE << huge_order();
+        let Some(file) = huge_file()? else {
+            return Ok(());
+        };
+
+        for (flags, area) in [
+            // mprotect() could make it writable.
+            (read, Area::Huge),
+            // The fault is one of a page, or of a larger block.
+            (write, Area::Block(huge_order())),
+            // The fault is one of a huge page.
+            (write, Area::Block(1)),
+        ] {
+            let buf = shown(&file, 2 * size, flags, area)?;
+            let res = with_mapping(&buf, 0..2 * size, PROT_READ, MAP_SHARED, read_byte)?;
+
+            assert_eq!(res, Err(EFAULT));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn operations_are_installed_last() -> Result {
+        let file = ShmemFile::new(SIZE)?;
+        let write = PinFlag::Write.into();
+
+        for (area, expected) in [(Area::Pfnmap, Ok(())), (Area::Refused, Err(EBUSY))] {
+            let buf = shown(&file, SIZE, write, area)?;
+            let vma = Opaque::<bindings::vm_area_struct>::zeroed();
+            // SAFETY: The buffer is valid, and so are its operations.
+            let mmap = unsafe { (*(*buf.as_raw()).ops).mmap }.ok_or(EINVAL)?;
+
+            // SAFETY: The buffer is valid. The area is being set up, and is part of no address
+            // space. It gets no faults, so its file does not matter.
+            let res = to_result(unsafe { mmap(buf.as_raw(), vma.get()) });
+            // SAFETY: Nobody else uses the area.
+            let (ops, data) = unsafe { ((*vma.get()).vm_ops, (*vma.get()).vm_private_data) };
+
+            assert_eq!(res, expected);
+            assert_eq!(ops.is_null(), expected.is_err());
+            assert_eq!(data.is_null(), expected.is_err());
+        }
+
+        // What failed holds no reference to the buffer.
+        was_dropped();
+        let refused = can_be_read(write, Area::Refused, PROT_READ, MAP_SHARED);
+        assert_eq!(refused, Err(EBUSY));
+        assert!(was_dropped());
         Ok(())
     }
 
@@ -1035,6 +1381,110 @@ mod kunit {
 
         let failed = export::<Unused>(PAGE_SIZE, Err(EBUSY));
         assert_eq!(failed.err(), Some(EBUSY));
+        Ok(())
+    }
+
+    #[test]
+    fn file_descriptor_takes_over_the_reference() -> Result {
+        let file = ShmemFile::new(SIZE)?;
+        let write = PinFlag::Write.into();
+
+        // There are no such flags.
+        was_dropped();
+        let buf = shown(&file, SIZE, write, Area::Plain)?;
+        assert_eq!(DmaBuf::into_fd(buf, u32::MAX), Err(EINVAL));
+        assert!(was_dropped());
+
+        let buf = shown(&file, SIZE, write, Area::Plain)?;
+        let raw = buf.as_raw();
+        let fd = DmaBuf::into_fd(buf, O_CLOEXEC)?;
+        // SAFETY: This only looks up a file descriptor.
+        let again = from_err_ptr(unsafe { bindings::dma_buf_get(fd) })?;
+        assert!(again == raw);
+        // SAFETY: This gives back the reference that was just taken.
+        unsafe { bindings::dma_buf_put(again) };
+        assert!(!was_dropped());
+
+        // SAFETY: The file descriptor is that of this test.
+        to_result(unsafe { bindings::close_fd(fd.try_into()?) })?;
+        assert!(was_dropped());
+        Ok(())
+    }
+
+    /// The data of a buffer is dropped by code of the module, by whoever uses the buffer last.
+    #[cfg(CONFIG_MODULE_UNLOAD)]
+    #[test]
+    fn buffer_keeps_the_module_of_its_exporter() -> Result {
+        use crate::module::{
+            ModuleMetadata,
+            ThisModule, //
+        };
+
+        /// A module that is never unloaded, but does not know that.
+        struct Loaded(Opaque<bindings::module>);
+
+        // SAFETY: What uses it can be called by any thread.
+        unsafe impl Sync for Loaded {}
+
+        static LOADED: Loaded = Loaded(Opaque::zeroed());
+
+        /// The references to it when the data of a buffer was dropped.
+        static LEFT: Atomic<i32> = Atomic::new(0);
+
+        impl Loaded {
+            fn refs(&self) -> c_int {
+                // SAFETY: The module is valid. Others may change the number: it is read once.
+                unsafe { (&raw const (*self.0.get()).refcnt.counter).read_volatile() }
+            }
+        }
+
+        impl ModuleMetadata for Loaded {
+            const NAME: &'static CStr = c"rust_dma_buf";
+
+            // SAFETY: It is in the place of the right one.
+            const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(LOADED.0.get()) };
+        }
+
+        struct Data;
+
+        impl Drop for Data {
+            fn drop(&mut self) {
+                LEFT.store(LOADED.refs(), Relaxed);
+            }
+        }
+
+        #[vtable]
+        impl Exporter for Data {
+            type OwnerModule = Loaded;
+
+            fn map<'a>(&self, _: &Locked<'_>, _: &Attachment<'a>) -> Result<Mapped<'a>> {
+                Err(ENODEV)
+            }
+        }
+
+        let module = LOADED.0.get();
+        // SAFETY: Nobody else uses the module. Being zeroed, it is one that is live.
+        unsafe {
+            (*module).state = bindings::module_state_MODULE_STATE_LIVE;
+            (*module).refcnt.counter = 1;
+        }
+
+        let buf = export(PAGE_SIZE, Ok(Data))?;
+        // SAFETY: The buffer is valid.
+        let (owner, name) = unsafe { ((*buf.as_raw()).owner, (*buf.as_raw()).exp_name) };
+        // SAFETY: The name is a string that lives as long as the module.
+        let name = unsafe { CStr::from_char_ptr(name) };
+        assert!(owner == module && name == Loaded::NAME);
+        assert_eq!(LOADED.refs(), 2);
+
+        drop(buf);
+        was_dropped();
+        assert_eq!((LEFT.load(Relaxed), LOADED.refs()), (2, 1));
+
+        // SAFETY: Nobody else uses the module.
+        unsafe { (*module).state = bindings::module_state_MODULE_STATE_GOING };
+        assert_eq!(export(PAGE_SIZE, Ok(Data)).err(), Some(ENOENT));
+        assert_eq!((LEFT.load(Relaxed), LOADED.refs()), (1, 1));
         Ok(())
     }
 }

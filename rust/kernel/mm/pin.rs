@@ -517,7 +517,7 @@ impl PinnedRanges {
     ///
     /// `offset` and `len` are multiples of the page size, `len` is not 0, and the range does not
     /// reach beyond the page that holds the end of the file. Holes are filled. Memory for the list
-    /// is allocated with `flags`.
+    /// is allocated with `flags`; nothing is printed if there is none.
     ///
     /// On error, the list is as it was before. See [`pin_user_pages_fd()`] for the errors. Besides,
     /// fails with [`ENOMEM`] if there is no memory for the list, and with [`EOVERFLOW`] if all its
@@ -532,6 +532,8 @@ impl PinnedRanges {
     /// [`pin_user_pages_fd()`]: srctree/include/linux/pin_fd.h
     pub fn pin(&mut self, file: &LocalFile, offset: Offset, len: usize, flags: Flags) -> Result {
         let nr_ranges = self.list.ranges.len();
+        // User space often says how much that is.
+        let flags = flags | __GFP_NOWARN;
 
         let res = self
             .pin_batches(file, offset, len, flags)
@@ -669,7 +671,7 @@ impl PinnedRanges {
             .unwrap_or(0)
             .clamp(batch.len(), Self::MAX_ESTIMATE);
 
-        self.list.reserve(nr, flags | __GFP_NOWARN)
+        self.list.reserve(nr, flags)
     }
 
     /// Unpins all ranges but the first `keep`.

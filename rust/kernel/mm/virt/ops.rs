@@ -130,10 +130,13 @@ pub trait VmOps: Sync + Sized + 'static {
     fn fault<'vma>(&'vma self, vmf: &VmFault<'vma>) -> Result<(), FaultError>;
 
     /// Handles the first access to a part of the mapping that a huge page of [`VmFault::order`]
-    /// could show, with [`VmFault::insert_block`].
+    /// could show, with [`VmFault::insert_block`]. It is called again for a write to a huge page
+    /// that is mapped but write-protected, which inserting the same block makes writable.
     ///
-    /// [`VmOps::fault`] is called if this fails with [`FaultError::Fallback`]. On an architecture
-    /// that cannot map huge pages in this way, this function is not called.
+    /// If this fails with [`FaultError::Fallback`], what was mapped is unmapped, and a smaller page
+    /// is tried: this function is called for the order of a `pmd` after that of a `pud`, and
+    /// [`VmOps::fault`] at last. On an architecture that cannot map huge pages in this way, this
+    /// function is not called.
     ///
     /// A handler that knows only one order has to fall back for all others. The context is that of
     /// [`VmOps::fault`].
@@ -292,9 +295,13 @@ impl<'vma> VmFault<'vma> {
     /// Maps a block of pages around the fault with one entry of the page table above.
     ///
     /// To be called by [`VmOps::huge_fault`], with the pages that [`VmFault::block_pgoff`] asks
-    /// for. Fails with [`FaultError::Fallback`] if the block is of an order that cannot be mapped
-    /// or that the handler was not called for, or does not lie in the virtual memory area, and with
-    /// [`FaultError::Sigbus`] as [`VmFault::insert_pages`] does.
+    /// for. Where they are mapped already, a write makes the entry writable. Where a page table
+    /// came first, nothing is done, and the access faults again.
+    ///
+    /// Fails with [`FaultError::Fallback`] if the block is of an order that cannot be mapped or
+    /// that the handler was not called for, or does not lie in the virtual memory area, with
+    /// [`FaultError::Oom`] if there is no memory for a page table, and with [`FaultError::Sigbus`]
+    /// as [`VmFault::insert_pages`] does.
     #[cfg(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP)]
     pub fn insert_block(&self, block: PinnedBlock<'vma>) -> Result<(), FaultError> {
         let order = block.order();

@@ -2,8 +2,9 @@
 /*
  * pin_user_pages_fd() pins the pages of a file without a mapping of it. What its
  * documentation promises is tested here through the ioctls of gup_test, on all
- * kinds of files that can be pinned. mm/tests/pin_fd_kunit.c has what user space
- * cannot bring about: -ETXTBSY, -EIO, too many pins, a file that keeps refusing.
+ * kinds of files that can be pinned. mm/tests/pin_fd_kunit.c has the errnos that
+ * are not brought about here, or that nobody lives to see: -ENOMEM, -EIO, -EINTR
+ * and -ETXTBSY.
  *
  * Pages are counted after each test: none may stay pinned, no huge page may be
  * missing from its pool.
@@ -66,6 +67,9 @@
 
 /* The longest pause in a race, in turns of a loop. */
 #define MAX_DELAY	16000000L
+
+/* It takes 150 ms to refuse a seal. */
+#define SEAL_ROUNDS	100
 
 /* What a page holds: words that differ, or zeroes. */
 #define ZEROES		0
@@ -215,27 +219,40 @@ static bool shmem_is_huge(void)
 	       shmem_enabled_is("[force]");
 }
 
-/* A line "name number" of /proc/vmstat, or -1 */
-static long read_vmstat(const char *name)
+/* What /proc/vmstat says of @name, less what it says of @less at the same time */
+static long read_vmstat(const char *name, const char *less)
 {
+	long value, found = 0;
 	char key[64];
-	long value, found = -1;
 	FILE *f;
 
 	write_str("/proc/sys/vm/stat_refresh", "1");
 	f = fopen("/proc/vmstat", "r");
-	if (!f)
-		return -1;
-	while (found < 0 && fscanf(f, "%63s %ld", key, &value) == 2)
+	while (f && fscanf(f, "%63s %ld", key, &value) == 2) {
 		if (!strcmp(key, name))
-			found = value;
-	fclose(f);
+			found += value;
+		else if (!strcmp(key, less))
+			found -= value;
+	}
+	if (f)
+		fclose(f);
 	return found;
 }
 
 static long pins(void)
 {
-	return read_vmstat("nr_foll_pin_acquired") - read_vmstat("nr_foll_pin_released");
+	return read_vmstat("nr_foll_pin_acquired", "nr_foll_pin_released");
+}
+
+/* Others may be at work: waits for them a little. */
+static bool pins_are_back_to(long before)
+{
+	for (int i = 0; i < 50; i++) {
+		if (pins() == before)
+			return true;
+		usleep(100000);
+	}
+	return false;
 }
 
 static unsigned long hugetlb_count(size_t size, const char *name)
@@ -407,7 +424,7 @@ FIXTURE_TEARDOWN(pin_fd)
 		write_str("/sys/class/zram-control/hot_remove", nr);
 	}
 
-	EXPECT_EQ(pins(), self->pins);
+	EXPECT_TRUE(pins_are_back_to(self->pins));
 	if (variant->backing == HUGETLB) {
 		now = hugetlb_counts(self->unit);
 		EXPECT_EQ(now.total, self->hugetlb.total);
@@ -1220,11 +1237,45 @@ TEST_F_TIMEOUT(pin_fd, punched_while_pinned, 120)
 		EXPECT_TRUE(unit_is(self, io_mmap, i, BY_PIN));
 }
 
+/* A hole that is mapped has its huge page reserved: that one is taken. */
+TEST_F_TIMEOUT(pin_fd, reserved_holes_are_filled, 120)
+{
+	struct hugetlb_counts now;
+
+	if (variant->backing != HUGETLB)
+		SKIP(return, "for hugetlbfs");
+
+	self->map = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(self->map, MAP_FAILED);
+	now = hugetlb_counts(self->unit);
+	ASSERT_EQ(now.reserved, self->hugetlb.reserved + variant->nr);
+	ASSERT_EQ(now.free, self->hugetlb.free);
+
+	ASSERT_EQ(pin(WRITE, 0, self->size), self->size);
+	now = hugetlb_counts(self->unit);
+	EXPECT_EQ(now.reserved, self->hugetlb.reserved);
+	EXPECT_EQ(now.free, self->hugetlb.free - variant->nr);
+	EXPECT_EQ(stop(self->test, true), 0);
+}
+
+/* A file is pinned while others, a thread for each, do something else to it. */
 struct race {
+	FIXTURE_DATA(pin_fd) * self;
 	pthread_barrier_t barrier;
 	unsigned int rounds;
 	int fd;
-	long delay;		/* of the truncation, or of the pin if it is negative */
+	long refusal;		/* what the pin gets if it comes second */
+	unsigned int won;	/* rounds in which it came first ... */
+	unsigned int lost;	/* ... and second */
+	long delay;		/* of the others, or of the pin if it is negative */
+	long step;
+	bool was_first;
+};
+
+struct racer {
+	void (*act)(struct race *race);
+	struct race *race;
+	pthread_t thread;
 };
 
 static void spin(long turns)
@@ -1233,50 +1284,103 @@ static void spin(long turns)
 		FORCE_READ(turns);
 }
 
-static void *truncate_all(void *arg)
+static void *run_racer(void *arg)
 {
-	struct race *race = arg;
+	struct racer *racer = arg;
+	struct race *race = racer->race;
 	unsigned int i;
 
 	for (i = 0; i < race->rounds; i++) {
 		pthread_barrier_wait(&race->barrier);
-		spin(race->delay);
-		if (ftruncate(race->fd, 0))
-			abort();
+		racer->act(race);
 		pthread_barrier_wait(&race->barrier);
 	}
 	return NULL;
 }
 
+static void begin_race(struct __test_metadata *_metadata, struct race *race,
+		       struct racer *racers, unsigned int nr)
+{
+	unsigned int i;
+
+	race->step = 1;
+	ASSERT_EQ(pthread_barrier_init(&race->barrier, NULL, nr + 1), 0);
+	for (i = 0; i < nr; i++) {
+		racers[i].race = race;
+		ASSERT_EQ(pthread_create(&racers[i].thread, NULL, run_racer, &racers[i]), 0);
+	}
+}
+
+/* One round. Returns whether the pin came first. */
+static bool pin_in_race(struct race *race, uint32_t *nr_ranges)
+{
+	const size_t size = race->self->size;
+	bool first;
+	long ret;
+
+	pthread_barrier_wait(&race->barrier);
+	spin(-race->delay);
+	ret = start(race->self->test, race->fd, WRITE, 0, size, size / race->self->page,
+		    nr_ranges);
+	pthread_barrier_wait(&race->barrier);
+
+	first = ret == (long)size;
+	race->won += first;
+	race->lost += ret == race->refusal;
+	/* Who came first waits longer: so it is close, and both happens. */
+	race->step = first == race->was_first && race->step < MAX_DELAY ?
+		     2 * race->step : 64;
+	race->was_first = first;
+	race->delay += first ? -race->step : race->step;
+	if (labs(race->delay) > MAX_DELAY)
+		race->delay = 0;
+	return first;
+}
+
+static void end_race(struct __test_metadata *_metadata, struct race *race,
+		     struct racer *racers, unsigned int nr)
+{
+	while (nr--)
+		pthread_join(racers[nr].thread, NULL);
+	pthread_barrier_destroy(&race->barrier);
+
+	TH_LOG("%u rounds: %u pinned, %u refused", race->rounds, race->won, race->lost);
+	EXPECT_EQ(race->won + race->lost, race->rounds);
+	/* A few rounds may all end in the same way. */
+	if (race->rounds >= 100) {
+		EXPECT_GT(race->won, 0);
+		EXPECT_GT(race->lost, 0);
+	}
+}
+
+static void truncate_all(struct race *race)
+{
+	spin(race->delay);
+	if (ftruncate(race->fd, 0))
+		abort();
+}
+
 TEST_F_TIMEOUT(pin_fd, truncated_while_pinning, 300)
 {
 	struct race race = {
+		.self = self,
 		.rounds = variant->rounds,
 		.fd = self->fd,
+		.refusal = -EINVAL,
 	};
-	unsigned int i, won = 0, lost = 0, past = 0;
-	bool first, was_first = false;
-	long ret, step = 1;
-	pthread_t thread;
+	struct racer racer = { .act = truncate_all };
+	unsigned int i, past = 0;
 	uint32_t nr = 0;
+	bool first;
 
 	if (!variant->rounds)
 		SKIP(return, "cannot be truncated");
 
-	ASSERT_EQ(pthread_barrier_init(&race.barrier, NULL, 2), 0);
-	ASSERT_EQ(pthread_create(&thread, NULL, truncate_all, &race), 0);
-	for (i = 0; i < variant->rounds; i++) {
+	begin_race(_metadata, &race, &racer, 1);
+	for (i = 0; i < race.rounds; i++) {
 		if (ftruncate(self->fd, self->size))
 			abort();
-		pthread_barrier_wait(&race.barrier);
-		spin(-race.delay);
-		ret = start(self->test, self->fd, WRITE, 0, self->size,
-			    self->size / self->page, &nr);
-		pthread_barrier_wait(&race.barrier);
-
-		first = ret == (long)self->size;
-		won += first;
-		lost += ret == -EINVAL;
+		first = pin_in_race(&race, &nr);
 		/* The file is empty: what it has is past its end. */
 		past += allocated(variant, self->fd) != 0;
 		/*
@@ -1284,27 +1388,93 @@ TEST_F_TIMEOUT(pin_fd, truncated_while_pinning, 300)
 		 * A hugetlb page that leaves its file is not uptodate any more.
 		 */
 		if (first && variant->backing != HUGETLB)
-			check_ranges(_metadata, self->test, self->page, 0, ret, nr);
+			check_ranges(_metadata, self->test, self->page, 0, self->size, nr);
 		stop(self->test, true);
-
-		/* Who came first waits longer: so it is close, and both happens. */
-		step = first == was_first && step < MAX_DELAY ? 2 * step : 64;
-		was_first = first;
-		race.delay += first ? -step : step;
-		if (labs(race.delay) > MAX_DELAY)
-			race.delay = 0;
 	}
-	pthread_join(thread, NULL);
-	pthread_barrier_destroy(&race.barrier);
-
-	TH_LOG("%u rounds: %u pinned, %u EINVAL", variant->rounds, won, lost);
-	EXPECT_EQ(won + lost, variant->rounds);
+	end_race(_metadata, &race, &racer, 1);
 	EXPECT_EQ(past, 0);
-	/* A few rounds may all end in the same way. */
-	if (variant->rounds >= 100) {
-		EXPECT_GT(won, 0);
-		EXPECT_GT(lost, 0);
+}
+
+/* Whether it was added is looked up. */
+static void add_seal(struct race *race)
+{
+	spin(race->delay);
+	fcntl(race->fd, F_ADD_SEALS, F_SEAL_WRITE);
+}
+
+static void page_out_twice(struct race *race)
+{
+	page_out(race->self);
+	page_out(race->self);
+}
+
+/* A file is pinned for writing, or it is sealed against that. */
+static void race_for_seal(struct __test_metadata *_metadata, FIXTURE_DATA(pin_fd) * self,
+			  const FIXTURE_VARIANT(pin_fd) * variant, bool paged_out)
+{
+	struct race race = {
+		.self = self,
+		.rounds = variant->rounds < SEAL_ROUNDS ? variant->rounds : SEAL_ROUNDS,
+		.refusal = -EPERM,
+	};
+	struct racer racers[] = {
+		{ .act = add_seal },
+		{ .act = page_out_twice },
+	};
+	const unsigned int nr = paged_out ? 2 : 1;
+	unsigned int i, both = 0, neither = 0;
+	bool pinned, sealed;
+
+	begin_race(_metadata, &race, racers, nr);
+	for (i = 0; i < race.rounds; i++) {
+		close(self->fd);
+		self->fd = make_file(variant, self->size);
+		race.fd = self->fd;
+		ASSERT_GE(race.fd, 0);
+		/* What is mapped and could be written cannot be sealed. */
+		if (paged_out) {
+			ASSERT_TRUE(populate(self));
+			self->fd = reopen(race.fd, O_RDONLY);
+			ASSERT_GE(self->fd, 0);
+		}
+
+		pinned = pin_in_race(&race, NULL);
+		sealed = fcntl(race.fd, F_GET_SEALS) & F_SEAL_WRITE;
+		both += pinned && sealed;
+		neither += !pinned && !sealed;
+		stop(self->test, true);
+		if (paged_out)
+			close(race.fd);
 	}
+	end_race(_metadata, &race, racers, nr);
+	EXPECT_EQ(both, 0);
+	EXPECT_EQ(neither, 0);
+}
+
+TEST_F_TIMEOUT(pin_fd, sealed_while_pinning, 300)
+{
+	if (!is_memfd(variant))
+		SKIP(return, "cannot be sealed");
+	race_for_seal(_metadata, self, variant, false);
+}
+
+/* The seal looks for pins in the file; reclaim takes pages away from there. */
+TEST_F_TIMEOUT(pin_fd, sealed_while_paged_out, 300)
+{
+	const char *missing;
+	size_t left;
+
+	if (variant->backing != MEMFD)
+		SKIP(return, "cannot be both sealed and swapped out");
+	missing = add_swap(self);
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_TRUE(populate(self));
+	left = page_out(self);
+	if (left > self->size / 2)
+		SKIP(return, "%zu of %zu bytes are not swapped out", left, self->size);
+
+	race_for_seal(_metadata, self, variant, true);
 }
 
 /* Waits until the child has begun to fill the file. Or has it ended before that? */
@@ -1319,7 +1489,7 @@ static bool child_ended(const FIXTURE_VARIANT(pin_fd) * variant, int fd, pid_t p
 	return false;
 }
 
-/* A hole gets no page that would have to move. */
+/* A hole gets no page of the pool that would have to move. */
 static bool lacks_huge_pages(const FIXTURE_VARIANT(pin_fd) * variant, int status)
 {
 	return variant->backing == HUGETLB && WIFEXITED(status) &&
@@ -1600,14 +1770,14 @@ TEST_F_TIMEOUT(pin_fd, leaves_cma, 120)
 
 	if (variant->backing != MEMFD)
 		SKIP(return, "tested with a memfd only");
-	free_cma = read_vmstat("nr_free_cma");
+	free_cma = read_vmstat("nr_free_cma", "");
 	if (free_cma < pages)
 		SKIP(return, "no CMA area of this size (boot with cma=)");
 
 	ASSERT_EQ(ftruncate(self->fd, size), 0);
 	self->size = size;
 	ASSERT_TRUE(populate(self));
-	taken = free_cma - read_vmstat("nr_free_cma");
+	taken = free_cma - read_vmstat("nr_free_cma", "");
 	if (taken < pages / 2)
 		SKIP(return, "not enough of it is in CMA (boot with a larger cma=)");
 
@@ -1912,7 +2082,7 @@ FIXTURE_SETUP(pin_fd_type)
 FIXTURE_TEARDOWN(pin_fd_type)
 {
 	close(self->test);
-	EXPECT_EQ(pins(), self->pins);
+	EXPECT_TRUE(pins_are_back_to(self->pins));
 }
 
 /* All flags are tried on a page; @fd is closed. */
@@ -1979,7 +2149,12 @@ TEST_F(pin_fd_type, memfd_secret)
 
 TEST_F(pin_fd_type, private_guest_memfd)
 {
-	static const uint64_t flags[] = { 0, GUEST_MEMFD_FLAG_MMAP };
+	static const uint64_t flags[] = {
+		0,
+		GUEST_MEMFD_FLAG_MMAP,
+		/* It is shared, but cannot be mapped. */
+		GUEST_MEMFD_FLAG_INIT_SHARED,
+	};
 	size_t i;
 	int fd;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Whatever allocation fails: the operation ends with an error, or does without
- * it; no pin, huge page, reservation or fd is left behind, and the pages hold what
- * they held.
+ * it; no pin, page, huge page, reservation or fd is left behind, and the pages hold
+ * what they held.
  *
  * Each operation is repeated, and the first allocation of it fails, then the
  * second, and so on, until there are no more that could fail.
@@ -326,13 +326,23 @@ static bool files_are_intact(FIXTURE_DATA(fail_nth) *self,
 	return true;
 }
 
-static void close_files(FIXTURE_DATA(fail_nth) *self,
+/*
+ * Whether nobody else has a page of the files: memfds can be sealed against
+ * writing only then.
+ */
+static bool close_files(FIXTURE_DATA(fail_nth) *self,
 			const FIXTURE_VARIANT(fail_nth) *variant)
 {
+	bool unused = true;
 	int i;
 
-	for (i = 0; i < variant->pieces; i++)
+	for (i = 0; i < variant->pieces; i++) {
+		if (!variant->guest_memfd &&
+		    fcntl(self->memfd[i], F_ADD_SEALS, F_SEAL_WRITE))
+			unused = false;
 		close(self->memfd[i]);
+	}
+	return unused;
 }
 
 static int create(FIXTURE_DATA(fail_nth) *self,
@@ -379,6 +389,25 @@ static bool buffer_is_right(FIXTURE_DATA(fail_nth) *self,
 	return right;
 }
 
+/* The calls that the core answers; 0 or an errno. */
+static int use_core(int buf)
+{
+	struct dma_buf_export_sync_file export = { .flags = DMA_BUF_SYNC_RW };
+	struct dma_buf_import_sync_file import = { .flags = DMA_BUF_SYNC_RW };
+	int err = 0;
+
+	if (ioctl(buf, DMA_BUF_SET_NAME_B, "fail-nth"))
+		err = errno;
+	/* CONFIG_SYNC_FILE */
+	if (ioctl(buf, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &export))
+		return errno == ENOTTY ? err : errno;
+	import.fd = export.fd;
+	if (ioctl(buf, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, &import))
+		err = errno;
+	close(export.fd);
+	return err;
+}
+
 TEST_F_TIMEOUT(fail_nth, create, 120)
 {
 	struct counts before = count_at_rest();
@@ -405,7 +434,7 @@ TEST_F_TIMEOUT(fail_nth, create, 120)
 		/* Closing the file gives back what was lost, too. */
 		EXPECT_EQ(read_counter("/proc/meminfo", "HugePages_Rsvd:"),
 			  before.hugetlb_reserved);
-		close_files(self, variant);
+		EXPECT_TRUE(close_files(self, variant)) TH_LOG("%d", n);
 		ASSERT_TRUE(is_back_to(&before)) TH_LOG("%d", n);
 	}
 	/* The buffer and its file, at least. */
@@ -420,7 +449,7 @@ TEST_F_TIMEOUT(fail_nth, use, 120)
 	struct dma_buf_sync end = { DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW };
 	size_t size = variant->pieces * self->size, off;
 	struct counts before = count_at_rest();
-	int n, buf, sync, sync_err, err, quiet = 0;
+	int n, buf, sync, sync_err, core_err, err, quiet = 0;
 	volatile char *p;
 	bool fired;
 	char sum;
@@ -442,6 +471,7 @@ TEST_F_TIMEOUT(fail_nth, use, 120)
 		if (!sync)
 			sync = ioctl(buf, DMA_BUF_IOCTL_SYNC, &end);
 		sync_err = errno;
+		core_err = use_core(buf);
 		fired = disarm(self);
 
 		if (p == MAP_FAILED) {
@@ -456,10 +486,15 @@ TEST_F_TIMEOUT(fail_nth, use, 120)
 			EXPECT_TRUE(is_injected(sync_err))
 				TH_LOG("%d: %s", n, strerror(sync_err));
 		}
+		if (core_err) {
+			ASSERT_TRUE(fired) TH_LOG("%d: %s", n, strerror(core_err));
+			EXPECT_TRUE(is_injected(core_err))
+				TH_LOG("%d: %s", n, strerror(core_err));
+		}
 		EXPECT_TRUE(buffer_is_right(self, variant, buf));
 		close(buf);
 		EXPECT_TRUE(files_are_intact(self, variant));
-		close_files(self, variant);
+		EXPECT_TRUE(close_files(self, variant)) TH_LOG("%d", n);
 		ASSERT_TRUE(is_back_to(&before)) TH_LOG("%d", n);
 	}
 	/* The area of the mapping, at least. */
@@ -536,7 +571,7 @@ static void sweep_import(struct __test_metadata *_metadata,
 		close(buf);
 		close(video);
 		EXPECT_TRUE(files_are_intact(self, variant));
-		close_files(self, variant);
+		EXPECT_TRUE(close_files(self, variant)) TH_LOG("%d", n);
 		ASSERT_TRUE(is_back_to(&before)) TH_LOG("%d", n);
 	}
 	/* What the importer knows of the buffer, at least. */

@@ -100,6 +100,20 @@ static inline long long read_vmstat(const char *name)
 	return read_counter("/proc/vmstat", name);
 }
 
+/*
+ * Whether devices see bounce buffers only. A guest with encrypted memory, which
+ * has them as well, is not recognised.
+ */
+static inline bool has_bounce_buffers(void)
+{
+	char command_line[4096] = "";
+	int fd = open("/proc/cmdline", O_RDONLY);
+	ssize_t n = read(fd, command_line, sizeof(command_line) - 1);
+
+	close(fd);
+	return n > 0 && strstr(command_line, "swiotlb=force");
+}
+
 /* Whether the mapping at @p shows a huge page of shmem by one entry. */
 static inline bool is_huge(const char *p)
 {
@@ -120,12 +134,27 @@ static inline bool is_huge(const char *p)
 	return kib > 0;
 }
 
-/* How many pins there are. */
+/* How many pins there are, both counters at the same time. */
 static inline long long read_pins(void)
 {
-	long long acquired = read_vmstat("nr_foll_pin_acquired");
+	long long val, pins = 0;
+	char line[256], key[64];
+	FILE *f;
 
-	return acquired - read_vmstat("nr_foll_pin_released");
+	if (!write_str("/proc/sys/vm/stat_refresh", "1"))
+		return -1;
+	f = fopen("/proc/vmstat", "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%63s %lld", key, &val) != 2)
+			continue;
+		if (!strcmp(key, "nr_foll_pin_acquired"))
+			pins += val;
+		else if (!strcmp(key, "nr_foll_pin_released"))
+			pins -= val;
+	}
+	if (f)
+		fclose(f);
+	return pins;
 }
 
 /* Whether there are @pins. Others may be at work: waits for them a little. */
