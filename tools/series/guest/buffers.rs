@@ -3,6 +3,11 @@
 //!
 //! Neither making a buffer nor looking through it allocates, so that children may.
 
+// Each program has its own use for them.
+#![allow(dead_code)]
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use crate::sys::*;
 
 pub const PAGES: usize = 64;
@@ -50,6 +55,13 @@ impl Way {
 
     /// A buffer of these pages of a file, which are a multiple of four.
     pub fn create(self, dev: &Fd, file: &Fd, first: usize, pages: usize) -> Result<Fd> {
+        let buffer = self.try_to_create(dev, file, first, pages);
+        let count = if buffer.is_ok() { &MADE } else { &REFUSED };
+        count.fetch_add(1, Relaxed);
+        buffer
+    }
+
+    fn try_to_create(self, dev: &Fd, file: &Fd, first: usize, pages: usize) -> Result<Fd> {
         let bytes = |pages: usize| (pages * PAGE) as u64;
         let memfd = file.number() as u32;
         match self {
@@ -79,6 +91,15 @@ impl Way {
             }
         }
     }
+}
+
+/// How often this process made a buffer, and how often it could not.
+static MADE: AtomicU64 = AtomicU64::new(0);
+static REFUSED: AtomicU64 = AtomicU64::new(0);
+
+pub fn figures() -> String {
+    let (made, refused) = (MADE.load(Relaxed), REFUSED.load(Relaxed));
+    format!("buffers={made} refused_buffers={refused}")
 }
 
 /// What a page of a file begins with.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Children of a process that has several threads: they make system calls, and end.
 
+// Each program has its own use for them.
+#![allow(dead_code)]
+
 use std::ffi::c_int;
 use std::io;
 use std::thread;

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What keeps a block of memory from going offline.
 
-use std::fs;
-
-use crate::blocks::{BLOCKS, frames_of};
+use crate::blocks::Block;
 use crate::sys::words;
 
 /// Bits of /proc/kpageflags: a frame that is free, bad, or none at all is in nobody's way.
@@ -16,15 +14,13 @@ const SHOWN: usize = 20;
 /// Says which blocks are about to go offline, and which of their frames are in use: flags of /proc/kpageflags, and how often
 /// they are mapped.
 pub fn say_what_stays() {
-    for entry in fs::read_dir(BLOCKS).into_iter().flatten().flatten() {
-        let path = entry.path().display().to_string();
-        let state = fs::read_to_string(format!("{path}/state")).unwrap_or_default();
-        if state.trim() != "going-offline" {
-            continue;
-        }
-        let frames = frames_of(&path);
-        let start = frames.start;
-        println!("# {path} is going offline, frames from {start:#x}");
+    let going = Block::all()
+        .into_iter()
+        .filter(|block| block.is("going-offline"));
+    for block in going {
+        let frames = block.frames();
+        let (number, start) = (block.number(), frames.start);
+        println!("# memory{number} is going offline, frames from {start:#x}");
         let read = words("/proc/kpageflags", frames.clone())
             .and_then(|flags| Ok((flags, words("/proc/kpagecount", frames)?)));
         let (flags, counts) = match read {

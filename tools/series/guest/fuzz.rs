@@ -9,6 +9,7 @@
 //! long run fails too if a kind of call was never made, or never ended in a way that it can end.
 
 mod calls;
+mod children;
 mod counts;
 mod descriptors;
 mod kinds;
@@ -52,7 +53,7 @@ fn main() {
         println!("{word} {} seed-{seed}", round + 1);
         failed |= !right;
     }
-    println!("# in all: {all}");
+    println!("# in all: {all}\n# figures: {}", all.figures());
     // A round that ended early has not done its part.
     failed = failed || !all.is_complete();
     swap::off();

@@ -140,6 +140,11 @@ impl Done {
         self.kinds.iter().map(|ended| ended.refused).sum()
     }
 
+    pub fn figures(&self) -> String {
+        let (well, refused) = (self.well(), self.refused());
+        format!("calls={} wrong_calls={refused}", well + refused)
+    }
+
     /// Whether every kind of call has ended in every way that it can, or there were too few calls for that. Says what
     /// is missing.
     pub fn is_complete(&self) -> bool {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::buffers::{self, PAGES, Way};
 use crate::sys::*;
 
 /// How many files are filled at least.
@@ -17,8 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a file waits for the memory that it is in to be about to go.
 const MOMENT: Duration = Duration::from_millis(50);
-
-const PAGES: usize = 64;
 
 /// What is wrong with a round.
 type Wrong = String;
@@ -56,20 +55,24 @@ impl Seen {
         };
         let before = can_move();
         meeting.wait(before.first().copied(), round);
-        let buffer = match dev.create(&file, PAGES) {
+        let way = Way::of_round(round);
+        let buffer = match way.create(dev, &file, 0, PAGES) {
             Ok(buffer) => buffer,
             Err(EBUSY) => {
                 self.refused += 1;
                 return Ok(());
             }
-            Err(errno) => return Err(format!("UDMABUF_CREATE: error {errno}")),
+            Err(errno) => return Err(format!("{}: error {errno}", way.name())),
         };
         let buffer = map(&buffer).expect("a buffer can be mapped");
         for page in 0..PAGES {
-            if buffer.read(page, 0) != tag(page) {
-                return Err(format!("page {page} of file {round} holds something else"));
+            let of_file = way.page(page, PAGES);
+            if buffer.read(page, 0) != tag(of_file) {
+                return Err(format!(
+                    "page {page} of buffer {round} holds something else"
+                ));
             }
-            buffer.write(page, 511, !tag(page));
+            buffer.write(page, 511, !tag(of_file));
         }
         // Words that were written to a page that had gone would not be the file's.
         let mut words = (0..PAGES).map(|page| of_file.read(page, 511) == !tag(page));
@@ -124,7 +127,7 @@ pub fn race(
     movable: &Range<u64>,
     strike: impl Fn(Option<u64>) -> bool + Sync,
 ) -> std::result::Result<String, Wrong> {
-    let dev = Fd::open("/dev/udmabuf").expect("/dev/udmabuf can be opened");
+    let dev = buffers::device();
     let meeting = Meeting::default();
     let mut seen = Seen::default();
     thread::scope(|scope| {

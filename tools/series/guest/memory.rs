@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use crate::blocks::{BLOCKS, frames_of};
+use crate::blocks::{Attempt, Block};
 use crate::sys::PAGE;
 
 const AREAS: &str = "/sys/kernel/debug/cma";
@@ -65,61 +66,47 @@ fn set_huge_pages(log: u32, count: usize) {
     let _ = fs::write(file, count.to_string());
 }
 
-/// A block of memory that can go offline as a whole.
-pub struct Block {
-    state: String,
-    span: Range<u64>,
+/// What a block may need to go: all of its pages have to move, on a kernel that checks much.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The blocks of ZONE_MOVABLE.
+pub struct Blocks {
+    /// They can go offline, and come back.
+    pub go: Vec<Block>,
+    /// They cannot: the kernel put something there when it booted, or a page is bad.
+    pub stay: Vec<Block>,
 }
 
-/// The blocks of ZONE_MOVABLE that can go offline, which was tried: where the kernel put something when it booted, it stays.
-pub fn movable_blocks() -> Vec<Block> {
-    let mut blocks = online_movable();
-    blocks.retain(Block::take_offline);
-    for block in &blocks {
-        block.bring_back();
-    }
-    blocks
+/// Which blocks can go was tried once, before there was any buffer.
+pub fn movable_blocks() -> &'static Blocks {
+    static BLOCKS: OnceLock<Blocks> = OnceLock::new();
+    BLOCKS.get_or_init(|| {
+        let online = Block::all()
+            .into_iter()
+            .filter(|block| block.is("online") && block.zone() == "Movable");
+        let goes = |block: &Block| take_offline(*block) && bring_back(*block);
+        let (go, stay): (Vec<Block>, Vec<Block>) = online.partition(goes);
+        let (may_go, stuck) = (go.len(), stay.len());
+        println!("# {may_go} blocks can go offline, {stuck} cannot");
+        Blocks { go, stay }
+    })
 }
 
-/// Those that are online, and in this zone alone.
-fn online_movable() -> Vec<Block> {
-    let is = |folder: &str, file: &str, what: &str| {
-        fs::read_to_string(format!("{folder}/{file}")).is_ok_and(|text| text.trim() == what)
-    };
-    let block = |folder: String| Block {
-        state: format!("{folder}/state"),
-        span: frames_of(&folder),
-    };
-    folders(BLOCKS)
-        .expect("CONFIG_MEMORY_HOTPLUG")
-        .filter(|folder| is(folder, "state", "online") && is(folder, "valid_zones", "Movable"))
-        .map(block)
-        .collect()
-}
-
-impl Block {
-    pub fn has(&self, frame: u64) -> bool {
-        self.span.contains(&frame)
-    }
-
-    pub fn is_online(&self) -> bool {
-        fs::read_to_string(&self.state).is_ok_and(|state| state.trim() == "online")
-    }
-
-    /// Whether it went. What is on its way, as pages of a process that ended, may hold it up.
-    pub fn take_offline(&self) -> bool {
-        for _ in 0..10 {
-            if fs::write(&self.state, "offline").is_ok() {
-                return true;
-            }
-            thread::sleep(Duration::from_millis(100));
+/// Whether it went. What is on its way, as pages of a process that ended, may hold it up.
+pub fn take_offline(block: Block) -> bool {
+    for _ in 0..10 {
+        match block.take_offline(PATIENCE, true) {
+            Attempt::Went => return true,
+            Attempt::Stuck => return false,
+            Attempt::Refused(_) => thread::sleep(Duration::from_millis(100)),
         }
-        false
     }
+    false
+}
 
-    pub fn bring_back(&self) {
-        let _ = fs::write(&self.state, "online_movable");
-    }
+/// Whether it came back: one with a bad page does not.
+pub fn bring_back(block: Block) -> bool {
+    block.bring_back("online_movable")
 }
 
 /// An area of CMA.

@@ -8,7 +8,10 @@
 //! In the last two cases, buffers are made while that memory goes and comes back.
 
 mod blocks;
+mod buffers;
+mod children;
 mod counts;
+mod frames;
 mod meanwhile;
 mod memory;
 mod sys;
@@ -18,6 +21,8 @@ use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use blocks::Block;
+use buffers::Way;
 use memory::Area;
 use sys::*;
 
@@ -73,6 +78,20 @@ impl Kind {
         }
     }
 
+    /// How many of these frames, of pages that follow each other in the file, make up pages of this size.
+    fn are_whole(&self, frames: &[Option<u64>]) -> usize {
+        let each = 1 << (self.log - 12);
+        let is_whole = |frames: &&[Option<u64>]| {
+            let first = frames[0].filter(|first| first % each as u64 == 0);
+            first.is_some_and(|first| {
+                (first..)
+                    .zip(*frames)
+                    .all(|(next, frame)| *frame == Some(next))
+            })
+        };
+        frames.chunks_exact(each).filter(is_whole).count() * each
+    }
+
     fn file(&self) -> Result<Fd> {
         match self.hugetlb {
             true => Fd::memfd_huge(self.log),
@@ -119,14 +138,21 @@ impl<'a> Live<'a> {
             map.write(page, 0, tag(page));
             map.write(page, 511, !tag(page));
         }
-        let mut before: Vec<u64> = map.frames().into_iter().flatten().collect();
-        before.retain(|frame| movable.contains(frame));
-        if before.is_empty() {
-            return Err(wrong("nothing was where it can be moved"));
+        let frames = map.frames();
+        let whole = kind.are_whole(&frames[..filled]);
+        if whole < filled / 2 {
+            return Err(wrong(format!("only {whole} of {filled} pages are in such")));
         }
-        let dev = Fd::open("/dev/udmabuf").expect("/dev/udmabuf can be opened");
-        let buffer = dev
-            .create(&file, pages)
+        let present = frames.into_iter().flatten();
+        let before: Vec<u64> = present.filter(|frame| movable.contains(frame)).collect();
+        if before.len() < filled / 2 {
+            let found = before.len();
+            return Err(wrong(format!(
+                "only {found} of {filled} pages are where they can be moved"
+            )));
+        }
+        let buffer = Way::One
+            .create(&buffers::device(), &file, 0, pages)
             .map_err(|errno| wrong(format!("UDMABUF_CREATE: error {errno}")))?;
         let buffer = buffer
             .map(0, pages, PROT_READ | PROT_WRITE, MAP_SHARED)
@@ -177,24 +203,27 @@ fn zone_movable(kind: &Kind) -> Ended {
     let Some(movable) = memory::zone_movable() else {
         return Err(Not::Applicable("there is no ZONE_MOVABLE".to_owned()));
     };
-    let blocks = memory::movable_blocks();
+    let blocks = &memory::movable_blocks().go;
     kind.provide();
     let (live, before) = Live::make(kind, &movable)?;
-    let stuck = blocks.iter().filter(|block| !block.take_offline()).count();
+    let (gone, stuck): (Vec<Block>, Vec<Block>) = blocks
+        .iter()
+        .partition(|block| memory::take_offline(**block));
     let well = live.holds("while the zone is offline");
-    for block in &blocks {
-        block.bring_back();
-    }
+    let back = gone
+        .iter()
+        .filter(|block| memory::bring_back(**block))
+        .count();
     well?;
     live.holds("after the zone is back")?;
-    if stuck > 0 || blocks.is_empty() {
-        return Err(wrong(format!("{stuck} of {} blocks stay", blocks.len())));
+    if !stuck.is_empty() || back < gone.len() || blocks.is_empty() {
+        let (stuck, gone, all) = (stuck.len(), gone.len(), blocks.len());
+        return Err(wrong(format!(
+            "of {all} blocks {stuck} stay, and {back} of {gone} came back"
+        )));
     }
-    Ok(format!(
-        "{} pages left, {} blocks went offline",
-        before.len(),
-        blocks.len()
-    ))
+    let (pages, all) = (before.len(), blocks.len());
+    Ok(format!("{pages} pages left, {all} blocks went offline"))
 }
 
 /// All that the pages were in is allocated from CMA, and given back.
@@ -220,23 +249,34 @@ fn cma(kind: &Kind) -> Ended {
     Ok(format!("{} pages left, {taken} allocated", before.len()))
 }
 
+/// So many pages that can be moved, in use until they are dropped.
+fn taken(pages: usize) -> Option<Map> {
+    if pages == 0 {
+        return None;
+    }
+    let file = Fd::memfd(false).expect("memfd_create works");
+    file.truncate(pages).expect("ftruncate works");
+    let map = file.map(0, pages, PROT_READ | PROT_WRITE, MAP_SHARED);
+    let map = map.expect("a memfd can be mapped");
+    (0..pages).for_each(|page| map.write(page, 0, 1));
+    Some(map)
+}
+
 /// The blocks of ZONE_MOVABLE that files are in go offline and come back, while buffers are made of them.
 fn zone_movable_meanwhile() -> Ended {
     let Some(movable) = memory::zone_movable() else {
         return Err(Not::Applicable("there is no ZONE_MOVABLE".to_owned()));
     };
-    let blocks = memory::movable_blocks();
+    let memory::Blocks { go: blocks, stay } = memory::movable_blocks();
+    // A file in a block that stays would not be met: as much is in use as those have.
+    let _used = taken(stay.iter().map(|block| block.frames().count()).sum());
     let strike = |frame: Option<u64>| {
-        let Some(block) = frame.and_then(|frame| blocks.iter().find(|block| block.has(frame)))
-        else {
-            return false;
-        };
-        let went = block.take_offline();
-        block.bring_back();
-        went
+        let block = frame.map(Block::of).filter(|block| blocks.contains(block));
+        let went = block.is_some_and(memory::take_offline);
+        went && block.is_some_and(memory::bring_back)
     };
     let ended = meanwhile::race(&movable, strike).map_err(Not::Right);
-    match blocks.iter().filter(|block| !block.is_online()).count() {
+    match blocks.iter().filter(|block| !block.is("online")).count() {
         0 => ended,
         away => Err(wrong(format!("{away} blocks did not come back"))),
     }
@@ -309,5 +349,6 @@ fn main() -> ExitCode {
             }
         }
     }
+    println!("# figures: {}", buffers::figures());
     code
 }

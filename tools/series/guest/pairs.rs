@@ -13,10 +13,10 @@ use crate::buffers::{self, PAGES, Way, device, numbered_file, tag};
 use crate::children::{self, Child, End};
 use crate::sys::*;
 
-type Race = fn(u64) -> bool;
+pub type Race = fn(u64) -> bool;
 
 /// Each takes the number of rounds.
-pub const RACES: [(&str, Race); 4] = [
+pub static RACES: [(&str, Race); 4] = [
     ("close_and_map", close_and_map),
     ("truncate", truncate),
     ("add_seals", seals),
@@ -261,8 +261,8 @@ const BEGUN: usize = 0;
 const MADE: usize = 1;
 
 /// A child that creates and maps buffers is killed at some moment, after it has begun with the first one, or has one.
-/// How many it had.
-fn kill_one(dev: &Fd, said: &Map, n: u64) -> std::result::Result<u64, Wrong> {
+/// How many it had, and whether it was about to get another one.
+fn kill_one(dev: &Fd, said: &Map, n: u64) -> std::result::Result<(u64, bool), Wrong> {
     said.write(0, BEGUN, 0);
     said.write(0, MADE, 0);
     // SAFETY: What it calls allocates nothing and does not panic.
@@ -281,7 +281,10 @@ fn kill_one(dev: &Fd, said: &Map, n: u64) -> std::result::Result<u64, Wrong> {
     thread::sleep(Duration::from_micros(n % 23 * 100));
     child.kill();
     match child.wait() {
-        Ok(End::Signal(children::SIGKILL)) => Ok(said.read(0, MADE)),
+        Ok(End::Signal(children::SIGKILL)) => {
+            let (begun, made) = (said.read(0, BEGUN), said.read(0, MADE));
+            Ok((made, begun != made))
+        }
         other => Err(format!("a child ended by itself: {other:?}")),
     }
 }
@@ -292,15 +295,20 @@ fn kill(rounds: u64) -> bool {
     let said = memory.map(0, 1, PROT_READ | PROT_WRITE, MAP_SHARED);
     let said = said.expect("a memfd can be mapped");
     let dev = device();
-    let mut made = 0;
+    let (mut made, mut killed) = (0, 0);
     for n in 0..rounds {
         match kill_one(&dev, &said, n) {
-            Ok(buffers) => made += buffers,
+            Ok((buffers, in_the_middle)) => {
+                made += buffers;
+                killed += u64::from(in_the_middle);
+            }
             Err(what) => {
                 println!("# {what}");
                 return false;
             }
         }
     }
-    all_happened("kill", &[("children", rounds), ("buffers", made)])
+    println!("# figures: killed={killed}");
+    let counts = [("buffers", made), ("killed while they made one", killed)];
+    all_happened("kill", &counts)
 }

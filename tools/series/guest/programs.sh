@@ -74,14 +74,14 @@ verdict $status "libcamera: frames of a camera" /tmp/camera
 
 # What Mesa's llvmpipe has drawn is handed over as a dma-buf, and is what it hands over by copying.
 source="gltestsrc num-buffers=4 ! video/x-raw(memory:GLMemory),width=320,height=240 ! gldownload"
-gst-launch-1.0 -q $source ! "video/x-raw,format=RGBA" ! filesink location=/tmp/copied > /dev/null 2>&1
+timeout -s KILL 90 gst-launch-1.0 -q $source ! "video/x-raw,format=RGBA" ! filesink location=/tmp/copied > /dev/null 2>&1
 makes 307200 gst-launch-1.0 -q $source ! "video/x-raw(memory:DMABuf)" ! filesink location=/tmp/drawn &&
 	cmp /tmp/copied /tmp/drawn >> /tmp/said 2>&1
 verdict $? "mesa: frames drawn by llvmpipe" /tmp/drawn
 
 # GStreamer's own allocator: it writes frames into buffers that Mesa then imports.
 source="videotestsrc num-buffers=4 ! video/x-raw,format=RGBA,width=320,height=240"
-gst-launch-1.0 -q $source ! filesink location=/tmp/written > /dev/null 2>&1
+timeout -s KILL 90 gst-launch-1.0 -q $source ! filesink location=/tmp/written > /dev/null 2>&1
 makes 307200 gst-launch-1.0 -q $source ! glupload ! gldownload ! "video/x-raw,format=RGBA" ! \
 	filesink location=/tmp/imported && cmp /tmp/written /tmp/imported >> /tmp/said 2>&1
 verdict $? "gstreamer: frames imported by llvmpipe" /tmp/imported

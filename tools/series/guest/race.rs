@@ -2,7 +2,7 @@
 //! Races on /dev/udmabuf: one thread creates buffers of a file, looks through them and closes them, round after round,
 //! while another does something to the file, to the buffers or to the memory.
 //!
-//! usage: race ROUNDS
+//! usage: race ROUNDS [CASE...]
 //!
 //! Each adversary is a test case, and so is each race of pairs.rs. Nothing may be left behind, and a buffer shows what
 //! the file held, or zeroes where the adversary removes pages. Buffers must have been made in both ways, and the
@@ -37,12 +37,12 @@ use video::{Driver, Importer};
 /// How long a race goes on for the sake of a slow adversary. What it waits for is over then, or something was left.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many strokes a slow adversary is waited for.
-const ENOUGH: u64 = 20;
+/// How long all of them are waited for once nothing is missing, and were, in milliseconds.
+const PATIENCE_FOR_ALL: Duration = Duration::from_secs(80);
+static WAITED: AtomicU64 = AtomicU64::new(0);
 
-/// How many of them were waited for in vain, and how many are to be.
-static IN_VAIN: AtomicU64 = AtomicU64::new(0);
-const MANY: u64 = 3;
+/// How many strokes that are of use a slow adversary is waited for.
+const ENOUGH: u64 = 20;
 
 const EAGAIN: i32 = 11;
 
@@ -101,7 +101,7 @@ struct Adversary {
     stroke: fn(&Arena, u64) -> bool,
 }
 
-const ADVERSARIES: [Adversary; 21] = [
+static ADVERSARIES: [Adversary; 21] = [
     plain("fork", |_, _| {
         // SAFETY: It does nothing.
         let child = unsafe { Child::start(|| 0) };
@@ -331,6 +331,11 @@ fn set(parameter: &str, value: &str) {
         .expect("the parameter can be written");
 }
 
+fn set_limits_back() {
+    set("size_limit_mb", NO_SIZE_LIMIT);
+    set("list_limit", LIST_LIMIT);
+}
+
 fn sync(buffer: &Fd, mut flags: u64) {
     buffer
         .ioctl(DMA_BUF_IOCTL_SYNC, &mut flags)
@@ -526,6 +531,12 @@ impl Creator<'_> {
             if removes {
                 // So that it does not end with a file of zeroes.
                 map.write(page, 0, wanted);
+            } else {
+                // A page that had been moved away would not be the file's any more.
+                map.write(page, 1, self.round);
+                let word = (self.arena.first + way.page(page, PAGES)) * PAGE + 8;
+                let of_file = self.arena.file.read_word(word);
+                assert_eq!(of_file, Ok(self.round), "page {page} of the file");
             }
             assert_eq!(map.read(page, 511), 0, "the end of page {page}");
             self.seen.zeroes += u64::from(lost);
@@ -560,22 +571,35 @@ impl Creator<'_> {
         missing
     }
 
-    fn has_enough(&self) -> bool {
-        self.arena.strokes.load(Relaxed) >= ENOUGH && self.missing().is_empty()
-    }
-
     fn work(&mut self, rounds: u64, alone: &dyn Fn() -> bool) {
         for _ in 0..rounds {
             self.round();
         }
         // A slow adversary meets more of them, but may also wait for pages that are pinned all the time.
+        self.wait_for("what is missing", PATIENCE, alone, &|creator| {
+            creator.missing().is_empty()
+        });
+        let others = Duration::from_millis(WAITED.load(Relaxed));
+        let patience = PATIENCE.min(PATIENCE_FOR_ALL.saturating_sub(others));
         let start = Instant::now();
-        while !self.has_enough() && !alone() {
-            // If all are slow here, the others are not waited for.
-            let waited = start.elapsed() > PATIENCE;
-            if waited || IN_VAIN.load(Relaxed) >= MANY {
-                IN_VAIN.fetch_add(waited.into(), Relaxed);
-                println!("# {}: waited in vain for more", self.adversary.name);
+        self.wait_for("more", patience, alone, &|creator| {
+            creator.arena.hits.load(Relaxed) >= ENOUGH
+        });
+        WAITED.fetch_add(start.elapsed().as_millis() as u64, Relaxed);
+    }
+
+    /// Goes on until there is enough, for so long.
+    fn wait_for(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        alone: &dyn Fn() -> bool,
+        is_enough: &dyn Fn(&Self) -> bool,
+    ) {
+        let start = Instant::now();
+        while !is_enough(self) && !alone() {
+            if start.elapsed() > patience {
+                println!("# {}: waited in vain for {what}", self.adversary.name);
                 return;
             }
             self.round();
@@ -627,14 +651,29 @@ fn wait_for(thread: &thread::ScopedJoinHandle<'_, ()>, name: &str) {
 fn is_of_the_file(arena: &Arena) -> bool {
     let file = arena.file_map();
     Way::ALL.into_iter().all(|way| {
-        let buffer = arena.create(way).expect("a buffer");
-        let map = buffer.map(0, PAGES, PROT_READ | PROT_WRITE, MAP_SHARED);
-        let map = map.expect("a buffer can be mapped");
-        (0..PAGES).all(|page| {
-            map.write(page, 1, tag(page));
-            file.read(arena.first + way.page(page, PAGES), 1) == tag(page)
-        })
+        let map = arena
+            .create(way)
+            .and_then(|buffer| buffer.map(0, PAGES, PROT_READ | PROT_WRITE, MAP_SHARED));
+        let is_right = map.as_ref().is_ok_and(|map| {
+            (0..PAGES).all(|page| {
+                map.write(page, 1, tag(page));
+                file.read(arena.first + way.page(page, PAGES), 1) == tag(page)
+            })
+        });
+        if !is_right {
+            println!("# when all is over, a buffer is not of the file: {map:?}");
+        }
+        is_right
     })
+}
+
+/// Whether nobody has a page of the file any more: it can be sealed against writing only then.
+fn is_unused(arena: &Arena) -> bool {
+    let sealed = arena.file.add_seals(F_SEAL_WRITE);
+    if let Err(errno) = sealed {
+        println!("# somebody still has a page of the file: error {errno}");
+    }
+    sealed.is_ok()
 }
 
 /// Whether the creator met the adversary, and nothing was wrong.
@@ -660,7 +699,8 @@ fn meet(adversary: &Adversary, rounds: u64) -> bool {
         }
         well
     });
-    let well = well && (!adversary.removes || is_of_the_file(&arena));
+    set_limits_back();
+    let well = well && is_of_the_file(&arena) && is_unused(&arena);
     creator.say();
     let missing = creator.missing();
     for what in &missing {
@@ -707,45 +747,58 @@ fn run(adversary: &Adversary, rounds: u64) -> bool {
     counts::returned(&before) && well
 }
 
+type Case = (&'static str, Box<dyn Fn(u64) -> bool>);
+
+fn cases() -> Vec<Case> {
+    let meet = |adversary: &'static Adversary| -> Case {
+        (adversary.name, Box::new(|rounds| run(adversary, rounds)))
+    };
+    let pair = |(name, race): &(&'static str, pairs::Race)| -> Case { (name, Box::new(*race)) };
+    let all = ADVERSARIES.iter().map(meet);
+    all.chain(pairs::RACES.iter().map(pair)).collect()
+}
+
+/// How many rounds, and the cases that are asked for, or all.
+fn arguments() -> Option<(u64, Vec<Case>)> {
+    let mut arguments = std::env::args().skip(1);
+    let rounds = arguments.next()?.parse().ok()?;
+    let names: Vec<String> = arguments.collect();
+    let is_wanted = |name: &str| names.iter().any(|wanted| wanted == name);
+    let mut cases = cases();
+    if !names.is_empty() {
+        cases.retain(|(name, _)| is_wanted(name));
+        // One that is not there would not be missed.
+        if cases.len() != names.len() {
+            return None;
+        }
+    }
+    (rounds >= ENOUGH).then_some((rounds, cases))
+}
+
 fn main() {
-    let rounds = std::env::args().nth(1).and_then(|text| text.parse().ok());
-    let Some(rounds) = rounds.filter(|rounds| *rounds >= ENOUGH) else {
-        eprintln!("usage: race ROUNDS, at least {ENOUGH}");
+    let Some((rounds, cases)) = arguments() else {
+        eprintln!("usage: race ROUNDS [CASE...], at least {ENOUGH} rounds, each case once");
         std::process::exit(2);
     };
     swap::on();
-    println!(
-        "TAP version 13\n1..{}",
-        ADVERSARIES.len() + pairs::RACES.len()
-    );
+    println!("TAP version 13\n1..{}", cases.len());
     let mut failed = false;
-    let mut number = 0;
-    let mut case = |name: &str, run: &dyn Fn() -> bool| {
-        number += 1;
+    for (number, (name, case)) in (1..).zip(&cases) {
         let before = counts::count();
-        let well = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(false);
-        set("size_limit_mb", NO_SIZE_LIMIT);
-        set("list_limit", LIST_LIMIT);
+        let well = panic::catch_unwind(AssertUnwindSafe(|| case(rounds))).unwrap_or(false);
+        set_limits_back();
         let right = counts::returned(&before) && well;
-        println!(
-            "{} {number} race.{name}",
-            if right { "ok" } else { "not ok" }
-        );
+        let word = if right { "ok" } else { "not ok" };
+        println!("{word} {number} race.{name}");
         failed |= !right;
-    };
-    for adversary in &ADVERSARIES {
-        case(adversary.name, &|| run(adversary, rounds));
     }
-    for (name, race) in pairs::RACES {
-        case(name, &|| race(rounds));
-    }
+    println!("# figures: {}", buffers::figures());
     leave(failed.into());
 }
 
 /// Ends it all, and leaves nothing behind for other programs.
 fn leave(code: i32) -> ! {
-    set("size_limit_mb", NO_SIZE_LIMIT);
-    set("list_limit", LIST_LIMIT);
+    set_limits_back();
     swap::off();
     std::process::exit(code);
 }

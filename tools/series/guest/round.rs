@@ -168,7 +168,7 @@ pub fn run(seed: u64, calls: u64) -> Done {
         std::mem::forget(last);
     }
     round.check_all();
-    round.done
+    round.end()
 }
 
 /// Says which call it was when one panics.
@@ -623,6 +623,17 @@ impl Round {
         let result = self.dev.ioctl(command, nowhere);
         self.judge("a wrong ioctl", result, &[wrong]);
         Some(())
+    }
+
+    /// Gives all buffers back: then nobody has a page of a file any more, so that it can be sealed.
+    fn end(mut self) -> Done {
+        self.views.clear();
+        self.buffers.clear();
+        self.fences.clear();
+        for i in 0..self.files.len() {
+            self.add_seals(i, F_SEAL_WRITE, &[]);
+        }
+        self.done
     }
 
     /// Everything that can still be seen.

@@ -16,6 +16,7 @@ pub const PAGE: usize = 4096;
 pub const HUGE_PAGES: usize = 512;
 
 pub const EPERM: i32 = 1;
+pub const EINTR: i32 = 4;
 pub const EFAULT: i32 = 14;
 pub const EBUSY: i32 = 16;
 pub const EINVAL: i32 = 22;
@@ -83,9 +84,6 @@ pub mod libc {
         pub fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> c_int;
         pub fn dup(fd: c_int) -> c_int;
         pub fn munmap(addr: *mut c_void, len: usize) -> c_int;
-        pub fn fork() -> c_int;
-        pub fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
-        pub fn _exit(code: c_int) -> !;
     }
 }
 
@@ -203,17 +201,6 @@ impl Fd {
 
     pub fn ioctl_fd<T>(&self, request: u64, arg: *mut T) -> Result<Fd> {
         self.ioctl(request, arg).map(|fd| Fd(fd as c_int))
-    }
-
-    /// A buffer of the first pages of a file; `self` is /dev/udmabuf.
-    pub fn create(&self, file: &Fd, pages: usize) -> Result<Fd> {
-        let mut create = Create {
-            memfd: file.number() as u32,
-            flags: 0,
-            offset: 0,
-            size: (pages * PAGE) as u64,
-        };
-        self.ioctl_fd(UDMABUF_CREATE, &mut create)
     }
 
     pub fn map(&self, page: usize, pages: usize, prot: i32, flags: i32) -> Result<Map> {
@@ -341,25 +328,4 @@ impl Drop for Map {
         // SAFETY: The mapping is owned.
         unsafe { libc::munmap(self.addr.cast(), self.pages * PAGE) };
     }
-}
-
-/// A child process that does this, and ends with what that returns. The process has one thread.
-fn child(work: impl FnOnce() -> c_int) -> Result<c_int> {
-    // SAFETY: There is one thread, so the child may do what the parent may.
-    let pid = value(unsafe { libc::fork() })? as c_int;
-    if pid == 0 {
-        let code = work();
-        // SAFETY: Nothing of the parent's is to be torn down.
-        unsafe { libc::_exit(code) };
-    }
-    Ok(pid)
-}
-
-/// Whether a child process finds what `check` looks for. The process has one thread.
-pub fn in_child(check: impl FnOnce() -> bool) -> Result<bool> {
-    let pid = child(|| if check() { 0 } else { 1 })?;
-    let mut status = -1;
-    // SAFETY: `status` is valid for writes.
-    value(unsafe { libc::waitpid(pid, &mut status, 0) })?;
-    Ok(status == 0)
 }
