@@ -457,14 +457,15 @@ fn huge_order() -> u32 {
 /// Whether the page table of a fault is described as it is: as far as the area goes.
 fn table_is_right(vmf: &VmFault<'_>) -> bool {
     let (vma, table) = (vmf.vma(), vmf.table_range());
-    let size = PAGE_SIZE << huge_order();
+    let bits = PAGE_SIZE.trailing_zeros() + huge_order();
+    let is_aligned = |address: usize| address.trailing_zeros() >= bits;
 
     table.contains(&vmf.address())
-        && table.start / size == (table.end - 1) / size
+        && table.start >> bits == (table.end - 1) >> bits
         && vma.start() <= table.start
         && table.end <= vma.end()
-        && (table.start == vma.start() || table.start % size == 0)
-        && (table.end == vma.end() || table.end % size == 0)
+        && (table.start == vma.start() || is_aligned(table.start))
+        && (table.end == vma.end() || is_aligned(table.end))
 }
 
 #[vtable]

@@ -44,8 +44,12 @@ pub fn zone_movable() -> Option<Range<u64>> {
 /// Makes so many huge pages of two to the power of `log` bytes where they can be moved, if there is room, and as many for them
 /// to move to: one of 1 GiB is not made for that.
 ///
-/// Those in a block that goes offline are gone.
+/// Those in a block that goes offline are gone. As many that there are, since the kernel booted, are left where they are: one
+/// of 1 GiB would hardly be made again.
 pub fn provide_huge_pages(log: u32, count: usize) {
+    if number(&huge_pages(log)).is_some_and(|there| there >= 2 * count as u64) {
+        return;
+    }
     take_huge_pages(log);
     // Those of 1 GiB are kept out of ZONE_MOVABLE unless this is set. The last ones are used first.
     set_huge_pages(log, count);
@@ -59,11 +63,15 @@ pub fn take_huge_pages(log: u32) {
     set_huge_pages(log, 0);
 }
 
-fn set_huge_pages(log: u32, count: usize) {
+/// The file that says how many there are.
+fn huge_pages(log: u32) -> String {
     let kilobytes = 1 << (log - 10);
-    let file = format!("/sys/kernel/mm/hugepages/hugepages-{kilobytes}kB/nr_hugepages");
+    format!("/sys/kernel/mm/hugepages/hugepages-{kilobytes}kB/nr_hugepages")
+}
+
+fn set_huge_pages(log: u32, count: usize) {
     // Where there is no such size, a file of it cannot be made either.
-    let _ = fs::write(file, count.to_string());
+    let _ = fs::write(huge_pages(log), count.to_string());
 }
 
 /// What a block may need to go: all of its pages have to move, on a kernel that checks much.
