@@ -265,23 +265,28 @@ fn a_patch_that_does_not_apply() {
     assert!(ran.err.contains("mm/gup.c"), "{}", ran.err);
 }
 
-#[test]
-fn a_base_that_does_not_match() {
-    let toy = Toy::new();
-    let config = toy.repo().join("series.toml");
-    let wrong = "0123456789012345678901234567890123456789";
+const ANOTHER_TREE: &str = "0123456789012345678901234567890123456789";
+
+/// Names that tree for the base, which is another one.
+fn refuses_another_tree(toy: &Toy) {
     replace(
-        &config,
+        &toy.repo().join("series.toml"),
         "[[parts]]",
-        &format!("tree = \"{wrong}\"\n[[parts]]"),
+        &format!("tree = \"{ANOTHER_TREE}\"\n[[parts]]"),
     );
     let ran = toy.run(&["apply"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
-    assert!(ran.err.contains(wrong), "{}", ran.err);
+    assert!(ran.err.contains(ANOTHER_TREE), "{}", ran.err);
+}
+
+#[test]
+fn a_base_that_does_not_match() {
+    let toy = Toy::new();
+    refuses_another_tree(&toy);
 
     replace(
-        &config,
-        &format!("tree = \"{wrong}\""),
+        &toy.repo().join("series.toml"),
+        &format!("tree = \"{ANOTHER_TREE}\""),
         "commit = \"nonsense\"",
     );
     let ran = toy.run(&["apply"]);
@@ -291,17 +296,7 @@ fn a_base_that_does_not_match() {
 
 #[test]
 fn a_base_that_is_here_is_compared_too() {
-    let toy = Toy::with_stack();
-    let wrong = "0123456789012345678901234567890123456789";
-    let config = toy.repo().join("series.toml");
-    replace(
-        &config,
-        "[[parts]]",
-        &format!("tree = \"{wrong}\"\n[[parts]]"),
-    );
-    let ran = toy.run(&["apply"]);
-    assert_eq!(ran.code, 2, "{}", ran.err);
-    assert!(ran.err.contains(wrong), "{}", ran.err);
+    refuses_another_tree(&Toy::with_stack());
 }
 
 #[test]
