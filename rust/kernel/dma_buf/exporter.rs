@@ -328,6 +328,16 @@ impl<'a> Attachment<'a> {
 }
 
 /// Pages that are mapped for the importer that made the [`Attachment<'a>`].
+///
+/// The table cannot be taken out, to be kept for longer than the importer has it:
+///
+/// ```ignore,compile_fail,E0616
+/// # use kernel::dma_buf::Mapped;
+/// fn keep(mapped: Mapped<'_>) {
+///     // Error: the table is private.
+///     let _table = mapped.table;
+/// }
+/// ```
 pub struct Mapped<'a> {
     table: Pin<KBox<PinnedSGTable>>,
     _importer: PhantomData<fn(&'a ()) -> &'a ()>,

@@ -332,11 +332,26 @@ fn shared(size: usize) -> Result<(ARef<DmaBuf>, Arc<PinnedRanges>)> {
     shared_with(size, PinFlag::Write.into())
 }
 
-/// As [`shared`], if it can be found out what a device sees of the buffer. Says so if it cannot: a
-/// test gives up then.
+/// Marks the running test as skipped, and says why.
+fn skip(reason: &CStr) {
+    // SAFETY: Only tests call this, so there is a current one; it is valid, and no other task
+    // accesses these two fields meanwhile.
+    let (status, comment) = unsafe {
+        let test = bindings::kunit_get_current_test();
+        (&mut (*test).status, &mut (*test).status_comment)
+    };
+
+    *status = bindings::kunit_status_KUNIT_SKIPPED;
+    for (to, from) in comment.iter_mut().zip(reason.to_bytes_with_nul()) {
+        *to = *from;
+    }
+}
+
+/// As [`shared`], if it can be found out what a device sees of the buffer. A test gives up if it
+/// cannot.
 fn shared_with_device() -> Result<Option<(ARef<DmaBuf>, Arc<PinnedRanges>)>> {
     if !Importer::new()?.is_direct() {
-        pr_info!("the addresses of devices are not those of the direct mapping: test skipped\n");
+        skip(c"the addresses of devices are not those of the direct mapping");
         return Ok(None);
     }
     shared(SIZE).map(Some)
@@ -523,14 +538,14 @@ fn mark(file: &ShmemFile, page: usize, value: u8) -> Result {
     Ok(())
 }
 
-/// A file of two huge pages, the second small pages of which begin with 1 and 2. Says so if there
-/// is none: a test gives up then.
+/// A file of two huge pages, the second small pages of which begin with 1 and 2. A test gives up if
+/// there is none.
 fn huge_file() -> Result<Option<ShmemFile>> {
     let order = huge_order();
     let (nr, size) = (1 << order, PAGE_SIZE << order);
 
     if !cfg!(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) || size > SZ_32M {
-        pr_info!("huge pages cannot be mapped, or are too large: test skipped\n");
+        skip(c"huge pages cannot be mapped, or are too large");
         return Ok(None);
     }
 
@@ -538,7 +553,7 @@ fn huge_file() -> Result<Option<ShmemFile>> {
     let mut pages = PinnedRanges::new(PinFlag::Write);
     pages.pin(file.file(), 0, 2 * size, GFP_KERNEL)?;
     if pages.block(0, order).is_none() || pages.block(nr, order).is_none() {
-        pr_info!("there are no huge pages: test skipped\n");
+        skip(c"there are no huge pages");
         return Ok(None);
     }
 
@@ -1383,6 +1398,32 @@ mod kunit {
         let failed = export::<Unused>(PAGE_SIZE, Err(EBUSY));
         assert_eq!(failed.err(), Some(EBUSY));
         Ok(())
+    }
+
+    /// They are a constant, which may have several addresses.
+    #[test]
+    fn operations_work_at_any_address() -> Result {
+        let (buf, pages) = shared(SIZE)?;
+        let (importer, dir) = (Importer::new()?, DataDirection::Bidirectional);
+        // SAFETY: The buffer is valid.
+        let ops = unsafe { (*buf.as_raw()).ops };
+        // SAFETY: They are valid for longer than the buffer, and never change.
+        let copy = KBox::new(unsafe { ops.read() }, GFP_KERNEL)?;
+        let set = |ops: *const bindings::dma_buf_ops| {
+            // SAFETY: The buffer is valid, and no other task knows it.
+            unsafe { (*buf.as_raw()).ops = ops };
+        };
+
+        // What the one has mapped, the other one unmaps.
+        let mapped = with_importer(&buf, &pages, &importer, dir, |_| set(&raw const *copy));
+        let synced = begin_cpu_access(&buf, dir).and_then(|()| end_cpu_access(&buf, dir));
+        let seen = with_vmap(&buf, |_| ());
+        // The copy is gone before the buffer is.
+        set(ops);
+
+        mapped??;
+        synced?;
+        seen
     }
 
     #[test]

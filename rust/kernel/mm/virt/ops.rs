@@ -356,6 +356,15 @@ impl<'vma> VmFault<'vma> {
 /// valid for longer than the area.
 ///
 /// What `ops` points to may have several addresses, or the same one as others; nothing compares it.
+/// Nor can a driver:
+///
+/// ```ignore,compile_fail,E0369
+/// # use kernel::mm::virt::ops::{Operations, VmOps};
+/// fn are_same<T: VmOps>(a: Operations<T>, b: Operations<T>) -> bool {
+///     // Error: operations cannot be compared.
+///     a == b
+/// }
+/// ```
 pub struct Operations<T> {
     ops: &'static bindings::vm_operations_struct,
     _data: PhantomData<fn(&T)>,

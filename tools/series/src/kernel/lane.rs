@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::GuestTest;
 use super::arch::Arch;
@@ -26,6 +27,7 @@ pub struct Lane {
     pub root: Root,
     /// Fragments of tools/series/data/config, in this order; each can take back what those before it ask for. What is
     /// called `rust`, or `something-rust`, is left out of a kernel with the C driver, which has no Rust at all.
+    #[serde(default)]
     pub config: Vec<String>,
     /// Options that are on, besides.
     #[serde(default)]
@@ -33,6 +35,8 @@ pub struct Lane {
     /// Options that are off, whatever the fragments ask for.
     #[serde(default)]
     pub without: Vec<String>,
+    /// The lane whose fragments and options these are, instead of own ones.
+    pub like: Option<String>,
     /// The drivers that `test` builds the tip with; the base is built as for the first of them. Without any the lane is not tested by itself: it is for figures.
     #[serde(default)]
     pub drivers: Vec<Driver>,
@@ -184,6 +188,9 @@ impl Lane {
         if !plain(&self.name) {
             return Err("name is no plain name".to_owned());
         }
+        if self.config.is_empty() {
+            return Err("config names no fragments".to_owned());
+        }
         for name in &self.config {
             kconfig::find(name)?;
         }
@@ -255,6 +262,35 @@ pub fn validate(lanes: &[Lane], tests: &[&str], guests: &[&str]) -> Result<(), S
     Ok(())
 }
 
+/// Reads the lanes, and gives those that are `like` another one its options.
+pub fn read_all<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Lane>, D::Error> {
+    let read = Vec::<Lane>::deserialize(from)?;
+    let mut lanes = read.clone();
+    for lane in &mut lanes {
+        let Some(name) = &lane.like else { continue };
+        let wrong = |cause: &str| {
+            D::Error::custom(format!(
+                "kernel.lanes {:?}: like = {name:?} {cause}",
+                lane.name
+            ))
+        };
+        if [&lane.config, &lane.with, &lane.without]
+            .iter()
+            .any(|own| !own.is_empty())
+        {
+            return Err(wrong("leaves no room for config, with and without"));
+        }
+        let model = read
+            .iter()
+            .find(|other| other.name == *name && other.like.is_none());
+        let model = model.ok_or_else(|| wrong("is no lane that has options of its own"))?;
+        lane.config.clone_from(&model.config);
+        lane.with.clone_from(&model.with);
+        lane.without.clone_from(&model.without);
+    }
+    Ok(lanes)
+}
+
 /// The lane of this name.
 pub fn named<'a>(lanes: &'a [Lane], name: &str) -> Result<&'a Lane> {
     lanes.iter().find(|lane| lane.name == name).ok_or_else(|| {
@@ -279,6 +315,7 @@ impl Lane {
             config: vec!["base".to_owned(), "rust".to_owned()],
             with: Vec::new(),
             without: Vec::new(),
+            like: None,
             drivers: vec![Driver::Rust, Driver::C],
             make: Vec::new(),
             checks: Vec::new(),
@@ -422,6 +459,34 @@ mod tests {
         }
         assert!(config.kernel.lane(Some("none")).is_err());
         assert_eq!(config.kernel.lane(None).unwrap().name, PRIMARY);
+    }
+
+    #[test]
+    fn a_lane_can_have_the_options_of_another_one() {
+        #[derive(Deserialize)]
+        struct Lanes {
+            #[serde(deserialize_with = "read_all")]
+            lanes: Vec<Lane>,
+        }
+        let read = |like: &str| {
+            let model =
+                "[[lanes]]\nname = \"x\"\nconfig = [\"base\"]\nwith = [\"A\"]\nwithout = [\"B\"]\n";
+            let text = format!("{model}[[lanes]]\nname = \"y\"\nlike = {like}\n");
+            toml::from_str::<Lanes>(&text).map(|read| read.lanes)
+        };
+        let lanes = read("\"x\"\nmake = [\"W=1\"]").unwrap();
+        assert_eq!(lanes[1].config, ["base"]);
+        assert_eq!(lanes[1].with, ["A"]);
+        assert_eq!(lanes[1].without, ["B"]);
+        assert_eq!((lanes[0].make.len(), lanes[1].make.len()), (0, 1));
+        for (like, cause) in [
+            ("\"z\"", "no lane that has options"),
+            ("\"y\"", "no lane that has options"),
+            ("\"x\"\nwithout = [\"C\"]", "leaves no room"),
+        ] {
+            let said = read(like).unwrap_err().to_string();
+            assert!(said.contains(cause) && said.contains("\"y\""), "{said}");
+        }
     }
 
     #[test]

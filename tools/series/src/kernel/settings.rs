@@ -25,7 +25,7 @@ pub struct Settings {
     #[serde(default)]
     pub guests: Vec<Layout>,
     /// The ways to build kernels.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lane::read_all")]
     pub lanes: Vec<Lane>,
 }
 

@@ -513,6 +513,12 @@ TEST_F(udmabuf_uapi, cloexec)
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(fcntl(fd, F_GETFD), 0);
 	close(fd);
+
+	/* Other flags are ignored. */
+	fd = udmabuf_create(self->dev, self->memfd, 0, self->page, ~UDMABUF_FLAGS_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(fcntl(fd, F_GETFD), 0);
+	close(fd);
 }
 
 TEST_F(udmabuf_uapi, mmap)
