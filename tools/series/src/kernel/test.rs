@@ -315,7 +315,7 @@ impl Session<'_> {
                 if let Some(run) =
                     self.boot(&toolchain, &kernel, &name, &source, &tests, &boot_args())
                 {
-                    self.require_and_settle(&run)?;
+                    self.require_and_settle(&source, None, &run, &tests)?;
                 }
             }
         }
@@ -431,29 +431,33 @@ impl Session<'_> {
         }
     }
 
-    /// What must come out of a run depends on whether it is the base that ran.
-    fn require(&mut self, source: &Source, run: &Run, tests: &[GuestTest]) {
+    /// What must come out of a run depends on whether it is the base that ran: what the stack mends must fail there, and
+    /// everything must pass elsewhere, the kernel's own selftests as on `base`. Whether it was so; the run is kept then.
+    pub(super) fn require_and_settle(
+        &mut self,
+        source: &Source,
+        base: Option<&Run>,
+        run: &Run,
+        tests: &[GuestTest],
+    ) -> Result<bool> {
+        let before = self.tally.failed;
         if source.commit == self.stack.base.commit {
             self.require_base(run, tests);
         } else {
             self.require_all(run);
+            self.require_same(base, run, tests);
         }
+        self.settle(run, before)?;
+        Ok(self.tally.failed == before)
     }
 
     /// Every case passes and the kernel does not complain. The kernel's own selftests are compared, not required.
-    pub(super) fn require_all(&mut self, run: &Run) {
+    fn require_all(&mut self, run: &Run) {
         let settings = &self.ctx.config.kernel;
         for (test, case) in run.cases().filter(|(test, _)| !settings.compares(test)) {
             self.tally.add(judge(run, test, case));
         }
         self.require_end(run);
-    }
-
-    /// As [`Self::require_all`], and the run is kept if it was right.
-    pub(super) fn require_and_settle(&mut self, run: &Run) -> Result<()> {
-        let before = self.tally.failed;
-        self.require_all(run);
-        self.settle(run, before)
     }
 
     /// The guest powers off, the kernel does not complain, and no test skips more cases than it may. The kernel's own
@@ -477,7 +481,7 @@ impl Session<'_> {
 
     /// A run that failed nothing since `failed` were counted is kept; one that did is booted again next time. That is
     /// done as soon as it is judged: whatever ends this process later, it need not be booted again.
-    pub(super) fn settle(&mut self, run: &Run, failed: usize) -> Result<()> {
+    fn settle(&mut self, run: &Run, failed: usize) -> Result<()> {
         self.not_booted += usize::from(run.kept.is_some());
         kept::settle(&kept::folder(self.ctx)?, run, self.tally.failed == failed)
     }
@@ -488,7 +492,7 @@ impl Session<'_> {
     }
 
     /// The kernel's own selftests end as they end on the base.
-    pub(super) fn require_same(&mut self, base: Option<&Run>, run: &Run, tests: &[GuestTest]) {
+    fn require_same(&mut self, base: Option<&Run>, run: &Run, tests: &[GuestTest]) {
         let Some(base) = base else {
             for test in tests.iter().filter(|test| test.same_as_base) {
                 let why = "it did not run on the base";
@@ -546,9 +550,8 @@ impl Session<'_> {
         if !self.in_time(&name, BOOT) {
             return Ok(None);
         }
-        let is_base = source.commit == self.stack.base.commit;
         let tests = plan::usual(&self.ctx.config.kernel, quick);
-        let tests = match is_base {
+        let tests = match source.commit == self.stack.base.commit {
             true => on_base(tests),
             false => tests,
         };
@@ -561,13 +564,8 @@ impl Session<'_> {
         let Some(run) = self.boot_built(kernel, &name, &tip, &tests, &boot_args()) else {
             return Ok(None);
         };
-        let before = self.tally.failed;
-        self.require(source, &run, &tests);
-        if !quick && !is_base {
-            self.require_same(base, &run, &tests);
-        }
-        self.settle(&run, before)?;
-        Ok(Some((run, self.tally.failed == before)))
+        let is_right = self.require_and_settle(source, base, &run, &tests)?;
+        Ok(Some((run, is_right)))
     }
 
     /// The tip in guests that have what the others do not have, and the base in some of them.
@@ -606,9 +604,7 @@ impl Session<'_> {
             let Some(run) = self.boot_built(kernel, &name, &tip, tests, &args) else {
                 continue;
             };
-            let before = self.tally.failed;
-            self.require(source, &run, tests);
-            self.settle(&run, before)?;
+            self.require_and_settle(source, None, &run, tests)?;
             runs.push(run);
         }
         if layout.with_base && !quick {
@@ -675,7 +671,7 @@ impl Session<'_> {
     }
 
     /// On the base exactly those cases fail that the stack mends.
-    pub(super) fn require_base(&mut self, run: &Run, tests: &[GuestTest]) {
+    fn require_base(&mut self, run: &Run, tests: &[GuestTest]) {
         let settings = &self.ctx.config.kernel;
         for (test, case) in run.cases().filter(|(test, _)| !settings.compares(test)) {
             let mends =

@@ -204,7 +204,6 @@ impl Session<'_> {
         let tests = self.ctx.config.kernel.in_lane(lane).usual();
         let args = boot::in_lane(&boot_args(), lane);
         let programs = Source::tip(&self.stack);
-        let before_all = self.tally.failed;
         let booted = self.bases.len();
         let beside = match &lane.base {
             Some(other) => {
@@ -219,6 +218,7 @@ impl Session<'_> {
             }
         };
         let base_is_new = self.bases.len() > booted;
+        let mut differs = false;
         for (name, kernel) in tips {
             if !self.in_time(&name, BOOT) {
                 continue;
@@ -226,21 +226,18 @@ impl Session<'_> {
             let Some(run) = self.boot(toolchain, &kernel, &name, &programs, &tests, &args) else {
                 continue;
             };
-            let before = self.tally.failed;
             let base = self.bases.remove(beside);
             let columns: Vec<&Run> = base.iter().chain([&run]).collect();
             outln!("\n{}", table::render(&columns));
-            self.require_all(&run);
-            self.require_same(base.as_ref(), &run, &tests);
+            differs |= !self.require_and_settle(&programs, base.as_ref(), &run, &tests)?;
             for left_out in left_out(&name, &self.ctx.config.kernel, lane) {
                 self.tally.add(left_out);
             }
             self.bases.extend(base.map(|base| (beside.clone(), base)));
-            self.settle(&run, before)?;
             self.lane_guests(lane, toolchain, &name, &kernel)?;
         }
         if base_is_new
-            && self.tally.failed > before_all
+            && differs
             && let Some(base) = self.bases.get(beside)
         {
             self.doubt(base)?;
@@ -267,7 +264,7 @@ impl Session<'_> {
             let tests = settings.in_layout(layout);
             let args = boot::in_layout(&boot::in_lane(&boot_args(), lane), layout);
             if let Some(run) = self.boot(toolchain, kernel, &name, &programs, &tests, &args) {
-                self.require_and_settle(&run)?;
+                self.require_and_settle(&programs, None, &run, &tests)?;
             }
         }
         Ok(())
@@ -306,9 +303,7 @@ impl Session<'_> {
         let args = boot::in_lane(&boot_args(), lane);
         let programs = Source::tip(&self.stack);
         if let Some(run) = self.boot(toolchain, kernel, &name, &programs, &tests, &args) {
-            let before = self.tally.failed;
-            self.require_base(&run, &tests);
-            self.settle(&run, before)?;
+            self.require_and_settle(&Source::base(&self.stack), None, &run, &tests)?;
             self.bases.insert(lane.name.clone(), run);
         }
         Ok(())
