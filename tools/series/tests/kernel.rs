@@ -391,6 +391,31 @@ with_base = true
 }
 
 #[test]
+fn the_primary_lane_boots_the_guests_too() {
+    let toy = toy(|_, _| ());
+    for (name, only_full) in [("own", false), ("long", true)] {
+        toy.configure(&format!(
+            r#"
+[[kernel.guests]]
+name = "{name}"
+append = ""
+memory = "1G"
+tests = {{ pin = 0 }}
+only_full = {only_full}
+"#
+        ));
+    }
+    for arguments in [&[][..], &["--full"]] {
+        let ran = run(&toy, &[&["test", "--lane", "primary"], arguments].concat());
+        ends_with(&ran, 0, "pass  tip+c own: pin: eight\n");
+        let is_long = ran.out.contains("pass  tip+c long: pin: eight\n");
+        assert_eq!(is_long, !arguments.is_empty(), "{}", ran.out);
+    }
+    // Another lane boots those that it names.
+    assert!(!test(&toy, &["--full"]).out.contains("own: pin"));
+}
+
+#[test]
 fn what_is_done_to_patches_meanwhile_does_not_matter() {
     let toy = toy(|_, _| ());
     let patch = toy.repo().join("patches/1-fixes/0009-mm-later.patch");

@@ -16,7 +16,7 @@ use super::itself;
 use super::kconfig;
 use super::kept;
 use super::ktap::{Case, Verdict};
-use super::lane::Lane;
+use super::lane::{Lane, PRIMARY};
 use super::plan::{self, Depth, Plan};
 use super::same;
 use super::settings::{Layout, on_base};
@@ -91,6 +91,10 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     }
     for lane in lanes {
         session.lane(lane)?;
+        // Another lane names its guests.
+        if lane.name == PRIMARY {
+            session.layouts(args)?;
+        }
     }
 
     if !args.full && args.lane.is_empty() {
