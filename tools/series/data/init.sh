@@ -21,16 +21,26 @@ if grep -q series.shell /proc/cmdline; then
 	setsid cttyhack sh
 	poweroff -f
 fi
+# What CONFIG_DMA_API_DEBUG has counted, and whether it has given up.
+dma=/sys/kernel/debug/dma-api
+dma_state() {
+	[ -e $dma ] && echo "$(cat $dma/error_count) errors, disabled $(cat $dma/disabled)"
+}
 cd /bin
-dma_errors=/sys/kernel/debug/dma-api/num_errors
+before=$(dma_state)
 while IFS=$tab read -r name hugepages seconds command; do
 	echo "$hugepages" > /proc/sys/vm/nr_hugepages
 	# CONFIG_DMA_API_DEBUG tells of one error, and then of no more.
-	[ -e $dma_errors ] && echo 1 > $dma_errors
+	[ -e $dma ] && echo 1 > $dma/num_errors
 	say "begin $name"
 	# The command is split into words here: the blanks in it separate arguments.
 	timeout -s KILL "$seconds" /bin/$command > /dev/RESULTS 2>&1 < /dev/null
-	say "end $name $?"
+	status=$?
+	after=$(dma_state)
+	[ "$before" = "$after" ] || say "dma-api: from $before, to $after"
+	# What comes between two tests is the next one's.
+	before=$after
+	say "end $name $status"
 	echo 0 > /proc/sys/vm/nr_hugepages
 done < /tests
 if [ -e /sys/kernel/debug/kmemleak ]; then

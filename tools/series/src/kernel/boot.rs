@@ -420,14 +420,8 @@ pub fn tests(
             may_skip: usize::MAX,
         });
     }
-    let now = clock::now();
-    let (mut splats, mut excused) = (Vec::new(), Vec::new());
-    for splat in splat::find(&ran.console) {
-        match splat.known(&ctx.config.kernel.complaints, tests, now) {
-            Some(known) => excused.push((splat, known.reason.clone())),
-            None => splats.push(splat),
-        }
-    }
+    let complaints = &ctx.config.kernel.complaints;
+    let (splats, excused) = splat::judge(&ran.console, complaints, tests, clock::now());
     Ok(Run {
         name: name.to_owned(),
         results,

@@ -15,7 +15,7 @@ pub struct Splat {
 
 impl Splat {
     /// What series.toml knows of it at this time, in seconds since 1970. `tests` are those of the guest.
-    pub fn known<'a>(
+    fn known<'a>(
         &self,
         complaints: &'a [Complaint],
         tests: &[GuestTest],
@@ -28,7 +28,13 @@ impl Splat {
     }
 }
 
-const SIGNS: [&str; 19] = [
+/// What init.sh says where CONFIG_DMA_API_DEBUG counted errors, of which it shows the first one only, or gave up.
+const COUNTED: &str = "series: dma-api: ";
+
+/// Complaints of CONFIG_DMA_API_DEBUG.
+const DMA_API: &str = "DMA-API: ";
+
+const SIGNS: [&str; 20] = [
     "WARNING: ",
     "BUG: ",
     "kernel BUG at",
@@ -43,8 +49,9 @@ const SIGNS: [&str; 19] = [
     "INFO: trying to register",
     "rcu: INFO: ",
     "kmemleak: ",
-    "DMA-API: ",
+    DMA_API,
     // What init.sh says.
+    COUNTED,
     "page_owner: left by ",
     "page_owner: 0 stacks",
     "Kernel panic - not syncing",
@@ -67,8 +74,40 @@ const HARMLESS: [&str; 9] = [
     "kmemleak: Cannot insert 0x0",
 ];
 
+/// What the console complains about: what series.toml does not know, and what it knows, with the reason.
+pub fn judge(
+    console: &str,
+    complaints: &[Complaint],
+    tests: &[GuestTest],
+    now: u64,
+) -> (Vec<Splat>, Vec<(Splat, String)>) {
+    let (mut splats, mut excused) = (Vec::new(), Vec::new());
+    for splat in find(console) {
+        let reason = match splat.known(complaints, tests, now) {
+            Some(known) => Some(known.reason.clone()),
+            None => counted_with(&splat, &excused),
+        };
+        match reason {
+            Some(reason) => excused.push((splat, reason)),
+            None => splats.push(splat),
+        }
+    }
+    (splats, excused)
+}
+
+/// A count of errors that stands behind a known complaint about one of them has the reason of that.
+fn counted_with(splat: &Splat, excused: &[(Splat, String)]) -> Option<String> {
+    let is_of_it = |(known, _): &&(Splat, String)| {
+        splat.line.contains(COUNTED) && known.test == splat.test && known.line.contains(DMA_API)
+    };
+    excused
+        .iter()
+        .find(is_of_it)
+        .map(|(_, reason)| reason.clone())
+}
+
 /// What the console complains about, in order.
-pub fn find(console: &str) -> Vec<Splat> {
+fn find(console: &str) -> Vec<Splat> {
     let mut test = "boot".to_owned();
     let mut splats = Vec::new();
     for line in console.lines().map(|line| line.trim_end_matches('\r')) {
