@@ -6,7 +6,7 @@ use crate::cli::{DoctorArgs, ToolchainChoice};
 use crate::context::Context;
 use crate::debootstrap::NEED_GIB;
 use crate::error::{Error, Outcome, Result};
-use crate::kernel::own;
+use crate::kernel::{accel, own};
 use crate::run;
 use crate::sandbox::Sandbox;
 use crate::toolchain::{Root, Toolchain};
@@ -70,6 +70,10 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
     for lane_root in Root::ALL.into_iter().filter(|root| *root != Root::Main) {
         outln!("{}", optional_root(ctx, lane_root)?);
     }
+    outln!(
+        "ok       accelerator: {}",
+        accel::known(ctx, tools.as_ref())
+    );
     let base = base::existing(ctx)?;
     let (name, _) = ctx.config.base();
     line(
@@ -104,7 +108,6 @@ pub fn doctor(ctx: &Context, args: &DoctorArgs) -> Result<Outcome> {
             );
         }
     }
-    outln!("accelerator: chosen by a bounded boot, and said, when a guest is booted");
     if missing.is_empty() {
         return Ok(Outcome::Clean);
     }

@@ -449,6 +449,10 @@ fn a_boot_of_a_patch_runs_the_tests_that_are_there_then() {
         "{}",
         named.err
     );
+    // What the boots found out.
+    let known = run(&toy, &["doctor"]);
+    let line = "ok       accelerator: TCG: QEMU does not start with KVM (";
+    assert!(known.out.contains(line), "{}", known.out);
     let never = boot(&["--repeat", "0"]);
     assert_eq!(never.code, 2, "{}", never.err);
 }

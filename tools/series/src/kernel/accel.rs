@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Which accelerator works here. A device that opens proves nothing: a kernel is booted, and given little time.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::build::Kernel;
@@ -29,13 +31,12 @@ pub fn choose(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<A
         progress::note(format_args!("accelerator: TCG, for {}", machine.qemu));
         return Ok(Accel::Tcg);
     }
-    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let key = short_hash(format!("{boot_id} {}", toolchain.id).as_bytes());
-    let file = ctx.cache.dir("accel")?.join(key);
+    let file = kept(ctx, toolchain);
     let reason = match fs::read_to_string(&file) {
         Ok(reason) => reason,
         Err(_) => {
             let reason = probe(ctx, toolchain, kernel)?;
+            ctx.cache.dir("accel")?;
             cache::write_whole(&file, reason.as_bytes())?;
             reason
         }
@@ -46,6 +47,29 @@ pub fn choose(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<A
     } else {
         Accel::Tcg
     })
+}
+
+/// What is known of it before a kernel is built.
+pub fn known(ctx: &Context, toolchain: Option<&Toolchain>) -> String {
+    let kept = toolchain.and_then(|tools| fs::read_to_string(kept(ctx, tools)).ok());
+    kept.unwrap_or_else(|| untried(File::options().read(true).write(true).open("/dev/kvm")))
+}
+
+fn untried(device: io::Result<File>) -> String {
+    match device {
+        Ok(_) => format!(
+            "not tried yet: before the first guest, a kernel is booted under KVM, for {} s at most",
+            BOUND.as_secs()
+        ),
+        Err(e) => format!("TCG: /dev/kvm does not open ({e})"),
+    }
+}
+
+/// Where the reason is, until the machine is booted again.
+fn kept(ctx: &Context, toolchain: &Toolchain) -> PathBuf {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let key = short_hash(format!("{boot_id} {}", toolchain.id).as_bytes());
+    ctx.cache.path("accel").join(key)
 }
 
 fn probe(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<String> {
@@ -75,4 +99,16 @@ fn probe(ctx: &Context, toolchain: &Toolchain, kernel: &Kernel) -> Result<String
         ),
         Err(e) => format!("TCG: QEMU does not start with KVM ({})", e.summary()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_opens_proves_nothing() {
+        assert!(untried(File::open("/dev/null")).starts_with("not tried yet"));
+        let missing = untried(File::open("/dev/null/kvm"));
+        assert!(missing.starts_with("TCG: /dev/kvm does not open (Not a directory"));
+    }
 }
