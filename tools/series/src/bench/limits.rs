@@ -66,7 +66,7 @@ fn find(entries: &[Entry], buffer: &str, op: &Operation) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{BUFFERS, figures::OPERATIONS};
+    use crate::bench::{BUFFERS, KILLED, figures::OPERATIONS};
 
     #[test]
     fn limits_are_those_of_known_buffers_and_operations() {
@@ -106,7 +106,7 @@ mod tests {
         let limits = Limits::load();
         for buffer in BUFFERS
             .iter()
-            .filter(|name| !["holes", "killed"].contains(name))
+            .filter(|name| !["holes", KILLED].contains(name))
         {
             for op in &OPERATIONS {
                 let by_contiguity = ["attach", "runs", "killed"];

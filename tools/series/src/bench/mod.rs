@@ -44,11 +44,12 @@ pub const BUFFERS: [&str; 8] = [
     "thp",
     "hugetlb",
     "hugetlb-1g",
-    "killed",
+    KILLED,
 ];
 
-/// Where the tracers watch a process that is being killed, they do not say whom they watched.
-const UNTRACED: &str = "killed";
+/// Its process is killed while it makes the buffer. One size tells what that takes, and the tracers do not say whom they
+/// watched.
+pub const KILLED: &str = "killed";
 
 /// The columns. Ratios are those of the last one to the first.
 const KERNELS: [&str; 3] = ["base+c", "tip+c", "tip+rust"];
@@ -94,7 +95,7 @@ pub fn bench(ctx: &Context, args: &BenchArgs) -> Result<Outcome> {
         record.write(&latency::file(&dir))?;
         outln!("latencies: {}", latency::file(&dir).display());
         let mut traced = buffers;
-        traced.retain(|buffer| *buffer != UNTRACED);
+        traced.retain(|buffer| *buffer != KILLED);
         return Ok(counted(&record, &kernels, &traced));
     }
 
@@ -198,7 +199,7 @@ impl Bench<'_> {
     ) -> Result<()> {
         for buffer in buffers {
             let sizes = sizes_of(buffer, sizes);
-            if sizes.is_empty() || (what == What::Latency && *buffer == UNTRACED) {
+            if sizes.is_empty() || (what == What::Latency && *buffer == KILLED) {
                 continue;
             }
             for sizes in guests(&sizes) {
@@ -262,7 +263,7 @@ fn read_baseline(baseline: &Path) -> Result<Record> {
 
 /// Records anew in every size that is recorded: the others would be lost.
 fn update(recorded: &Record) -> String {
-    let buffers = BUFFERS.iter().filter(|buffer| **buffer != "killed");
+    let buffers = BUFFERS.iter().filter(|buffer| **buffer != KILLED);
     let sizes: BTreeSet<u32> = buffers
         .flat_map(|buffer| {
             KERNELS
@@ -322,7 +323,7 @@ fn sizes_of(buffer: &str, sizes: &[u32]) -> Vec<u32> {
     match buffer {
         "hugetlb-1g" => sizes.iter().copied().filter(|mib| *mib >= 1024).collect(),
         // The time that a kill takes is no cost by page: one size tells.
-        "killed" => vec![700],
+        KILLED => vec![700],
         _ => sizes.to_vec(),
     }
 }
