@@ -60,6 +60,20 @@ pub const DMA_BUF_SET_NAME_B: u64 = 0x4008_6201;
 pub const DMA_BUF_IOCTL_EXPORT_SYNC_FILE: u64 = 0xc008_6202;
 pub const DMA_BUF_IOCTL_IMPORT_SYNC_FILE: u64 = 0x4008_6203;
 
+const KVM_CREATE_VM: u64 = 0xae01;
+const KVM_CREATE_GUEST_MEMFD: u64 = 0xc040_aed4;
+
+/// GUEST_MEMFD_FLAG_MMAP and GUEST_MEMFD_FLAG_INIT_SHARED: the host may map it, and see what is in it.
+pub const GMEM_SHARED: u64 = 1 | 2;
+
+/// What KVM_CREATE_GUEST_MEMFD takes.
+#[repr(C)]
+struct GuestMemfd {
+    size: u64,
+    flags: u64,
+    reserved: [u64; 6],
+}
+
 /// What the commands take that get a fence out of a buffer and put one into it.
 #[repr(C)]
 pub struct SyncFile {
@@ -108,7 +122,7 @@ pub fn link(fd: i32) -> String {
 }
 
 /// What is open is opened again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
     ToRead,
     ToWrite,
@@ -133,6 +147,20 @@ pub fn file_of_tmpfs() -> Result<Fd> {
     let fd = Fd::open(PATH)?;
     errno(fs::remove_file(PATH))?;
     Ok(fd)
+}
+
+pub fn virtual_machine() -> Result<Fd> {
+    Fd::open("/dev/kvm")?.ioctl_fd(KVM_CREATE_VM, ptr::null_mut::<u8>())
+}
+
+/// Memory of a virtual machine.
+pub fn guest_memfd(machine: &Fd, pages: usize, flags: u64) -> Result<Fd> {
+    let mut create = GuestMemfd {
+        size: (pages * PAGE) as u64,
+        flags,
+        reserved: [0; 6],
+    };
+    machine.ioctl_fd(KVM_CREATE_GUEST_MEMFD, &mut create)
 }
 
 pub fn close(fd: Fd) -> Result<()> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A fuzzer for /dev/udmabuf: calls of all kinds, right and wrong ones, on the device, its buffers and the files behind
-//! them. Each has to end as a plain model says, and memory has to contain what the model contains.
+//! them: memfds, a file of tmpfs, and guest_memfds, so that there has to be KVM. Each has to end as a plain model says, and
+//! memory has to contain what the model contains.
 //!
 //! usage: fuzz SEED ROUNDS CALLS
 //!

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::calls::{F_SEAL_SEAL, Mapping};
-use crate::sys::{F_SEAL_FUTURE_WRITE, F_SEAL_SHRINK, F_SEAL_WRITE, Fd};
+use crate::sys::{F_SEAL_FUTURE_WRITE, F_SEAL_SHRINK, F_SEAL_WRITE, Fd, HUGE_PAGES};
 
 /// The words of a page that are written. All others stay zero.
 pub const WRITTEN: [usize; 2] = [0, 511];
@@ -34,11 +34,30 @@ impl Memory {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Of shmem.
+    Small,
+    /// Of hugetlbfs.
+    Huge,
+    /// A guest_memfd: it can be mapped, but not read or written, keeps its size, and knows no seals.
+    Guest,
+}
+
+impl Kind {
+    /// Pages that come and go together.
+    pub fn unit(self) -> usize {
+        match self {
+            Kind::Huge => HUGE_PAGES,
+            Kind::Small | Kind::Guest => 1,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct File {
     pub fd: Fd,
-    /// Pages that come and go together: 1, or as many as a huge page has.
-    pub unit: usize,
+    pub kind: Kind,
     /// A hole has no page.
     pub pages: Vec<Option<PageId>>,
     pub seals: u32,
@@ -46,7 +65,11 @@ pub struct File {
 
 impl File {
     pub fn is_huge(&self) -> bool {
-        self.unit > 1
+        self.kind == Kind::Huge
+    }
+
+    pub fn is_guest(&self) -> bool {
+        self.kind == Kind::Guest
     }
 
     pub fn forbids_writing(&self) -> bool {
@@ -58,13 +81,14 @@ impl File {
     }
 
     pub fn can_be_pinned(&self) -> bool {
-        self.seals & F_SEAL_SHRINK != 0 && !self.forbids_writing()
+        self.is_guest() || self.seals & F_SEAL_SHRINK != 0 && !self.forbids_writing()
     }
 
     /// The units of these pages get memory.
     pub fn fill(&mut self, memory: &mut Memory, first: usize, pages: usize) {
-        let start = first / self.unit * self.unit;
-        let end = (first + pages).next_multiple_of(self.unit);
+        let unit = self.kind.unit();
+        let start = first / unit * unit;
+        let end = (first + pages).next_multiple_of(unit);
         for page in &mut self.pages[start..end] {
             page.get_or_insert_with(|| memory.page());
         }

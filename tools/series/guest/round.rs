@@ -4,12 +4,14 @@
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use crate::calls::{self, Again, EACCES, F_GET_SEALS, F_SEAL_SEAL};
+use crate::calls::{self, Again, EACCES, ENXIO, EOPNOTSUPP, F_GET_SEALS, F_SEAL_SEAL, GMEM_SHARED};
 use crate::kinds::Done;
-use crate::model::{Buffer, Descriptor, File, Memory, PageId, View, WRITTEN};
+use crate::model::{Buffer, Descriptor, File, Kind, Memory, PageId, View, WRITTEN};
 use crate::sys::{self, *};
 
 const MOST_FILES: usize = 6;
+/// The pages of a file that has small ones, when it is new.
+const MOST_PAGES: usize = 48;
 const MOST_BUFFERS: usize = 8;
 pub const MOST_VIEWS: usize = 8;
 /// The default of the module's parameter.
@@ -135,6 +137,10 @@ pub fn only_if(wrong: bool, errors: &'static [i32]) -> &'static [i32] {
 pub struct Round {
     pub random: Random,
     dev: Fd,
+    /// Whose memory a guest_memfd is.
+    machine: Fd,
+    /// A guest_memfd that the host may not look into.
+    private: Fd,
     /// /proc/self/mem
     pub mem: fs::File,
     pub memory: Memory,
@@ -150,9 +156,13 @@ pub struct Round {
 
 /// Makes `calls` choices. Panics where something is not as it should be, and says where in the sequence that was.
 pub fn run(seed: u64, calls: u64) -> Done {
+    let machine = calls::virtual_machine().expect("/dev/kvm makes a virtual machine");
+    let private = calls::guest_memfd(&machine, MOST_PAGES, 0);
     let mut round = Round {
         random: Random(seed),
         dev: Fd::open("/dev/udmabuf").expect("/dev/udmabuf can be opened"),
+        machine,
+        private: private.expect("KVM makes a guest_memfd"),
         mem: fs::File::open("/proc/self/mem").expect("proc is mounted"),
         memory: Memory::default(),
         files: Vec::new(),
@@ -231,22 +241,28 @@ impl Round {
         if self.files.len() == MOST_FILES {
             return self.close_file();
         }
-        let (fd, unit, most, seals) = match self.random.below(16) {
-            0..=3 => (self.well("memfd_create", Fd::memfd(true)), HUGE_PAGES, 2, 0),
+        let (fd, kind, most, seals) = match self.random.below(16) {
+            0..=3 => (self.well("memfd_create", Fd::memfd(true)), Kind::Huge, 2, 0),
             // Its inode does not let anybody add seals.
             4 => (
                 self.well("open", calls::file_of_tmpfs()),
-                1,
-                48,
+                Kind::Small,
+                MOST_PAGES,
                 F_SEAL_SEAL,
             ),
-            _ => (self.well("memfd_create", Fd::memfd(false)), 1, 48, 0),
+            5..=8 => return self.new_guest_memfd(),
+            _ => (
+                self.well("memfd_create", Fd::memfd(false)),
+                Kind::Small,
+                MOST_PAGES,
+                0,
+            ),
         };
-        let pages = unit * (1 + self.random.below(most));
+        let pages = kind.unit() * (1 + self.random.below(most));
         self.well("ftruncate", fd.truncate(pages));
         self.files.push(File {
             fd,
-            unit,
+            kind,
             pages: vec![None; pages],
             seals,
         });
@@ -262,6 +278,26 @@ impl Round {
         ]);
         if seals != 0 {
             self.add_seals(self.files.len() - 1, seals, &[]);
+        }
+        Some(())
+    }
+
+    fn new_guest_memfd(&mut self) -> Option<()> {
+        const NO_FLAG: u64 = 1 << 63;
+        let pages = 1 + self.random.below(MOST_PAGES);
+        let (size, flags, wrong) = match self.random.below(6) {
+            0 => (0, GMEM_SHARED, &[EINVAL][..]),
+            1 => (pages, GMEM_SHARED | NO_FLAG, &[EINVAL][..]),
+            _ => (pages, GMEM_SHARED, &[][..]),
+        };
+        let result = calls::guest_memfd(&self.machine, size, flags);
+        if let Some(fd) = self.judge("KVM_CREATE_GUEST_MEMFD", result, wrong) {
+            self.files.push(File {
+                fd,
+                kind: Kind::Guest,
+                pages: vec![None; pages],
+                seals: 0,
+            });
         }
         Some(())
     }
@@ -288,10 +324,9 @@ impl Round {
         let file = self.random.pick(&mut self.files)?;
         let page = self.random.below(file.pages.len());
         let (which, value) = (self.random.below(WRITTEN.len()), self.random.next());
-        let first = page / file.unit * file.unit;
-        let result = file
-            .fd
-            .map(first, file.unit, PROT_READ | PROT_WRITE, MAP_SHARED);
+        let unit = file.kind.unit();
+        let first = page / unit * unit;
+        let result = file.fd.map(first, unit, PROT_READ | PROT_WRITE, MAP_SHARED);
         let wrong = only_if(file.forbids_writing(), &[EPERM]);
         if wrong.is_empty() {
             file.fill(&mut self.memory, page, 1);
@@ -305,26 +340,43 @@ impl Round {
     }
 
     fn read_file(&mut self) -> Option<()> {
-        let file = self.random.pick(&mut self.files)?;
+        let i = self.random.index(self.files.len())?;
+        let file = &self.files[i];
+        if file.is_guest() && self.random.once_in(2) {
+            let result = file.fd.read_word(0);
+            self.judge("read", result, &[ESPIPE]);
+            return Some(());
+        }
         let page = self.random.below(file.pages.len());
         let word = self.random.word();
-        let found = file.fd.read_word(page * PAGE + word * 8);
-        let wanted = file.pages[page].map_or(0, |id| self.memory.word(id, word));
-        let found = self.well("read", found);
-        self.compare("file", page, word, found, wanted);
+        self.check_file(i, page, word);
         Some(())
     }
 
-    /// What a mapping of the file shows is to leave for swap space, if there is any. What a buffer has pinned stays.
+    /// Reads a word of a page, through a mapping where there is no other way.
+    fn check_file(&mut self, file: usize, page: usize, word: usize) {
+        let file = &self.files[file];
+        let wanted = file.pages[page].map_or(0, |id| self.memory.word(id, word));
+        let (what, found) = match file.kind {
+            Kind::Guest => {
+                let map = file.fd.map(page, 1, PROT_READ, MAP_SHARED);
+                ("mmap of a file", map.map(|map| map.read(0, word)))
+            }
+            Kind::Small | Kind::Huge => ("read", file.fd.read_word(page * PAGE + word * 8)),
+        };
+        let found = self.well(what, found);
+        self.compare("file", page, word, found, wanted);
+    }
+
+    /// What a mapping of the file shows is to leave for swap space, if there is any. What a buffer has pinned stays, and so
+    /// does the memory of a virtual machine.
     fn page_out(&mut self) -> Option<()> {
         let i = self.random.index(self.files.len())?;
         let file = &self.files[i];
+        let unit = file.kind.unit();
         let (first, pages) = match file.is_huge() {
             // More would reserve huge pages.
-            true => (
-                self.random.below(file.pages.len()) / file.unit * file.unit,
-                file.unit,
-            ),
+            true => (self.random.below(file.pages.len()) / unit * unit, unit),
             false => (0, file.pages.len()),
         };
         let wrong = only_if(file.is_huge(), &[EINVAL]);
@@ -420,18 +472,25 @@ impl Round {
             7 => self.open_again(&mut wish, Again::ToRead, EACCES),
             8 => self.open_again(&mut wish, Again::ToWrite, EACCES),
             9 => self.open_again(&mut wish, Again::AsPath, EBADFD),
+            10 => {
+                item.memfd = self.private.number() as u32;
+                wish.late = vec![EPERM];
+            }
             _ => {}
         }
         wish
     }
 
-    /// The item names the same file, as it is open in another way.
+    /// The item names the same file, as it is open in another way, if it can be.
     fn open_again(&mut self, wish: &mut Wish, how: Again, errno: i32) {
+        let is_guest = wish.file.is_some_and(|file| self.files[file].is_guest());
+        let wrong = only_if(is_guest && how != Again::AsPath, &[ENXIO]);
         let other = calls::open_again(wish.item.memfd as i32, how);
-        let other = self.well("open", other);
-        wish.item.memfd = other.as_raw_fd() as u32;
-        wish.late = vec![errno];
-        wish._other = Some(other);
+        if let Some(other) = self.judge("open", other, wrong) {
+            wish.item.memfd = other.as_raw_fd() as u32;
+            wish.late = vec![errno];
+            wish._other = Some(other);
+        }
     }
 
     /// The pages of the items, which all are right.
@@ -529,9 +588,8 @@ impl Round {
 
     /// Whole units only: parts of huge pages would be cleared under the buffer.
     fn units(&mut self, file: usize) -> (usize, usize) {
-        let File {
-            unit, ref pages, ..
-        } = self.files[file];
+        let File { kind, pages, .. } = &self.files[file];
+        let unit = kind.unit();
         let (first, number) = self.random.part(pages.len() / unit);
         (first * unit, number * unit)
     }
@@ -553,23 +611,32 @@ impl Round {
     fn allocate(&mut self) -> Option<()> {
         let i = self.random.index(self.files.len())?;
         let (first, pages) = self.units(i);
+        let keeps_size = self.random.once_in(2);
         let file = &mut self.files[i];
-        file.fill(&mut self.memory, first, pages);
-        let result = file.fd.allocate(first, pages);
-        self.judge("fallocate", result, &[]);
+        let wrong = only_if(file.is_guest() && !keeps_size, &[EOPNOTSUPP]);
+        if wrong.is_empty() {
+            file.fill(&mut self.memory, first, pages);
+        }
+        let result = match keeps_size {
+            true => file.fd.allocate_inside(first, pages),
+            false => file.fd.allocate(first, pages),
+        };
+        self.judge("fallocate", result, wrong);
         Some(())
     }
 
     fn resize(&mut self) -> Option<()> {
         let file = self.random.pick(&mut self.files)?;
-        let units = file.pages.len() / file.unit;
         let most = if file.is_huge() { 3 } else { 64 };
-        let pages = (1 + self.random.below(most)) * file.unit;
-        let shrinks = pages / file.unit < units;
-        let grows = pages / file.unit > units;
+        let pages = (1 + self.random.below(most)) * file.kind.unit();
+        let shrinks = pages < file.pages.len();
+        let grows = pages > file.pages.len();
         let sealed =
             shrinks && file.seals & F_SEAL_SHRINK != 0 || grows && file.seals & F_SEAL_GROW != 0;
-        let wrong = only_if(sealed, &[EPERM]);
+        let wrong = match file.kind {
+            Kind::Guest => &[EINVAL],
+            Kind::Small | Kind::Huge => only_if(sealed, &[EPERM]),
+        };
         if wrong.is_empty() {
             file.pages.resize(pages, None);
         }
@@ -591,6 +658,13 @@ impl Round {
             NO_SEAL,
         ]);
         let file = &self.files[i];
+        if file.is_guest() {
+            let added = file.fd.add_seals(seal);
+            let found = calls::fcntl(&file.fd, F_GET_SEALS, 0);
+            self.judge("add seals", added, &[EINVAL]);
+            self.judge("get seals", found, &[EINVAL]);
+            return Some(());
+        }
         if seal == NO_SEAL {
             // That is told before anything else.
             let result = file.fd.add_seals(seal);
@@ -625,11 +699,12 @@ impl Round {
         Some(())
     }
 
-    /// Gives all buffers back: then nobody has a page of a file any more, so that it can be sealed.
+    /// Gives all buffers back: then nobody has a page of a file any more, so that it can be sealed, if it knows seals.
     fn end(mut self) -> Done {
         self.views.clear();
         self.buffers.clear();
         self.fences.clear();
+        self.files.retain(|file| !file.is_guest());
         for i in 0..self.files.len() {
             self.add_seals(i, F_SEAL_WRITE, &[]);
         }
@@ -640,11 +715,7 @@ impl Round {
     fn check_all(&mut self) {
         for i in 0..self.files.len() {
             for page in 0..self.files[i].pages.len() {
-                let file = &self.files[i];
-                let found = file.fd.read_word(page * PAGE);
-                let wanted = file.pages[page].map_or(0, |id| self.memory.word(id, 0));
-                let found = self.well("read", found);
-                self.compare("file", page, 0, found, wanted);
+                self.check_file(i, page, 0);
             }
         }
         for i in 0..self.views.len() {

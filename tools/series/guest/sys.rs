@@ -167,6 +167,11 @@ impl Fd {
         self.fallocate(0, page, pages)
     }
 
+    /// The size of the file stays what it is.
+    pub fn allocate_inside(&self, page: usize, pages: usize) -> Result<()> {
+        self.fallocate(FALLOC_FL_KEEP_SIZE, page, pages)
+    }
+
     pub fn punch(&self, page: usize, pages: usize) -> Result<()> {
         self.fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, page, pages)
     }

@@ -335,7 +335,11 @@ impl Round {
         let (which, word) = (self.random.below(WRITTEN.len()), self.random.word());
         let offset = from * PAGE + word * 8;
         let result = view.map.read_file(to, WRITTEN[which], &file.fd, offset);
-        let wrong = only_if(!view.setups[to].writable, &[EFAULT]);
+        let wrong = match view.setups[to].writable {
+            _ if file.is_guest() => &[ESPIPE][..],
+            false => &[EFAULT],
+            true => &[],
+        };
         if wrong.is_empty() {
             let value = file.pages[from].map_or(0, |id| self.memory.word(id, word));
             self.memory.write(view.pages[to], which, value);
@@ -356,7 +360,8 @@ impl Round {
         let offset = to * PAGE + WRITTEN[which] * 8;
         let result = view.map.write_file(from, word, &file.fd, offset);
         let wrong = match view.setups[from].readable {
-            _ if file.is_huge() => &[EINVAL][..],
+            _ if file.is_guest() => &[ESPIPE][..],
+            _ if file.is_huge() => &[EINVAL],
             _ if file.forbids_writing() => &[EPERM],
             false => &[EFAULT],
             true => &[],
