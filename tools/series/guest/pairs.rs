@@ -3,21 +3,25 @@
 //! be seen.
 
 use std::hint;
-use std::mem;
+use std::mem::ManuallyDrop;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::ROUNDS;
 use crate::buffers::{self, PAGES, Way, device, numbered_file, tag};
 use crate::children::{self, Child, End};
 use crate::sys::*;
+use crate::video::{self, Importer};
 
 pub type Race = fn(u64) -> bool;
 
 /// Each takes the number of rounds.
-pub static RACES: [(&str, Race); 4] = [
+pub static RACES: [(&str, Race); 6] = [
     ("close_and_map", close_and_map),
+    ("close_and_fault", close_and_fault),
+    ("close_and_attach", close_and_attach),
     ("truncate", truncate),
     ("add_seals", seals),
     ("kill", kill),
@@ -27,6 +31,9 @@ const EBADF: i32 = 9;
 
 /// How long a child may take until it has a buffer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// In this time the other side is done, also where a fault maps a whole buffer and the kernel checks all it does.
+const HEAD_START: Duration = Duration::from_millis(20);
 
 /// What is wrong with a round.
 type Wrong = String;
@@ -42,7 +49,7 @@ enum Side {
 /// time.
 fn linger(n: u64, side: Side) {
     match (n % 4, side) {
-        (0, Side::This) | (1, Side::Other) => thread::sleep(Duration::from_millis(1)),
+        (0, Side::This) | (1, Side::Other) => thread::sleep(HEAD_START),
         (2, Side::This) | (3, Side::Other) => (0..n * 37 % 512).for_each(|_| hint::spin_loop()),
         _ => {}
     }
@@ -56,17 +63,39 @@ fn all_happened(name: &str, counts: &[(&str, u64)]) -> bool {
     counts.iter().all(|(_, count)| *count > 0)
 }
 
-/// A descriptor is closed while a buffer is mapped with it: the mapping is good, or there is nothing to map any more.
-fn close_and_map(rounds: u64) -> bool {
+/// Whether nothing was wrong with any of these rounds; says what was.
+fn all_right(
+    mut rounds: impl Iterator<Item = u64>,
+    mut round: impl FnMut(u64) -> std::result::Result<(), Wrong>,
+) -> bool {
+    let ended = rounds.try_for_each(|n| {
+        ROUNDS.fetch_add(1, Relaxed);
+        round(n)
+    });
+    if let Err(what) = &ended {
+        println!("# {what}");
+    }
+    ended.is_ok()
+}
+
+/// The last descriptor of a buffer is closed while something else is done with it, which `prepare` returns. That comes in
+/// time, and a mapping that it made is good; or the descriptor was closed first, and it fails with this error.
+fn close_and<W>(name: &str, rounds: u64, error: i32, prepare: impl Fn(&Fd, Way) -> W) -> bool
+where
+    W: FnOnce(&Fd) -> Result<Option<Map>>,
+{
     let (dev, file) = (device(), numbered_file());
     file.add_seals(F_SEAL_SHRINK).expect("seals can be added");
-    let (mut mapped, mut closed) = (0, 0);
-    for n in 0..rounds {
+    let (mut in_time, mut too_late) = (0, 0);
+    let well = all_right(0..rounds, |n| {
         let way = Way::of_round(n / 4);
         let buffer = way.create(&dev, &file, 0, PAGES).expect("a buffer");
+        // It is closed below.
+        let buffer = ManuallyDrop::new(buffer);
+        let work = prepare(&buffer, way);
         let start = Barrier::new(2);
         // Nothing else is opened meanwhile: the number means this buffer or nothing.
-        let map = thread::scope(|scope| {
+        let (done, is_closed) = thread::scope(|scope| {
             let closing = scope.spawn(|| {
                 start.wait();
                 linger(n, Side::Other);
@@ -74,25 +103,54 @@ fn close_and_map(rounds: u64) -> bool {
             });
             start.wait();
             linger(n, Side::This);
-            let map = buffer.map(0, PAGES, PROT_READ, MAP_SHARED);
+            let done = work(&buffer);
+            let is_closed = buffer.size() == Err(EBADF);
             let ended = closing.join().expect("it does not panic");
             ended.expect("a descriptor can be closed");
-            map
+            (done, is_closed)
         });
-        mem::forget(buffer);
-        match map {
-            Ok(map) if buffers::is_right(&map, way) => mapped += 1,
-            Err(EBADF) => closed += 1,
-            other => {
-                println!("# a buffer that is closed: {other:?}");
-                return false;
-            }
+        let is_right = |map: &Map| buffers::is_right(map, way);
+        match done {
+            Ok(map) if map.as_ref().is_none_or(is_right) => in_time += 1,
+            Err(errno) if errno == error && is_closed => too_late += 1,
+            other => return Err(format!("a buffer that is closed: {other:?}")),
         }
-    }
-    all_happened(
-        "close_and_map",
-        &[("mapped", mapped), ("closed first", closed)],
-    )
+        Ok(())
+    });
+    well && all_happened(name, &[("in time", in_time), ("closed first", too_late)])
+}
+
+fn map_all(buffer: &Fd) -> Result<Map> {
+    buffer.map(0, PAGES, PROT_READ, MAP_SHARED)
+}
+
+fn close_and_map(rounds: u64) -> bool {
+    close_and("close_and_map", rounds, EBADF, |_, _| {
+        |buffer: &Fd| map_all(buffer).map(Some)
+    })
+}
+
+/// A page of a mapping is met for the first time, and the mapping removed. It has the last reference to the buffer if that
+/// is closed by then.
+fn close_and_fault(rounds: u64) -> bool {
+    close_and("close_and_fault", rounds, EBADF, |buffer, way| {
+        let map = map_all(buffer).expect("a buffer can be mapped");
+        move |buffer: &Fd| {
+            assert_eq!(map.read(0, 0), tag(way.page(0, PAGES)), "the first page");
+            let open = buffer.size();
+            drop(map);
+            open.map(|_| None)
+        }
+    })
+}
+
+/// A driver attaches to the buffer, maps it for its device, and gives it back. It says the same of a number that nothing is
+/// open with as of one that is no buffer.
+fn close_and_attach(rounds: u64) -> bool {
+    close_and("close_and_attach", rounds, EINVAL, |_, _| {
+        let importer = Importer::new(&video::VIVID).expect("a driver can import");
+        move |buffer: &Fd| importer.import(buffer).map(|()| None)
+    })
 }
 
 /// How a file ended that was cut and sealed against that at the same time.
@@ -170,18 +228,13 @@ fn look_at_cut(file: &Fd, buffer: &Fd, way: Way, kept: usize) -> std::result::Re
 fn truncate(rounds: u64) -> bool {
     let dev = device();
     let mut cuts = Cuts::default();
-    for n in 0..rounds {
-        if let Err(what) = cuts.round(&dev, n) {
-            println!("# {what}");
-            return false;
-        }
-    }
+    let well = all_right(0..rounds, |n| cuts.round(&dev, n));
     let counts = [
         ("cut files", cuts.cut),
         ("that were sealed first", cuts.whole),
         ("buffers refused", cuts.refused),
     ];
-    all_happened("truncate", &counts)
+    well && all_happened("truncate", &counts)
 }
 
 /// A buffer is made while the file is sealed against it: one of the two goes well. Whether it was the buffer.
@@ -211,32 +264,28 @@ const SEALERS: u64 = 16;
 /// Files are sealed against writing while buffers are made of them.
 fn seals(rounds: u64) -> bool {
     let dev = device();
-    let (buffers, sealed, wrong) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let (buffers, sealed) = (AtomicU64::new(0), AtomicU64::new(0));
     let work = |first: u64| {
-        for n in (first..rounds).step_by(SEALERS as usize) {
-            match seal(&dev, n / SEALERS) {
-                Ok(true) => buffers.fetch_add(1, Relaxed),
-                Ok(false) => sealed.fetch_add(1, Relaxed),
-                Err(what) => {
-                    println!("# {what}");
-                    return wrong.store(true, Relaxed);
-                }
-            };
-        }
+        let rounds = (first..rounds).step_by(SEALERS as usize);
+        all_right(rounds, |n| {
+            let is_buffer = seal(&dev, n / SEALERS)?;
+            let count = if is_buffer { &buffers } else { &sealed };
+            count.fetch_add(1, Relaxed);
+            Ok(())
+        })
     };
-    thread::scope(|scope| {
+    let well = thread::scope(|scope| {
         let work = &work;
         let spawn = |first| scope.spawn(move || work(first));
         let others: Vec<_> = (0..SEALERS).map(spawn).collect();
-        for other in others {
-            other.join().expect("it does not panic");
-        }
+        let ended = others.into_iter().map(|other| other.join());
+        ended.fold(true, |well, other| well & other.expect("it does not panic"))
     });
     let counts = [
         ("buffers", buffers.into_inner()),
         ("sealed files", sealed.into_inner()),
     ];
-    all_happened("seals", &counts) && !wrong.into_inner()
+    well && all_happened("seals", &counts)
 }
 
 /// For a child: makes buffers of holes for ever, and says in words of shared memory how many it has begun and made.
@@ -296,19 +345,13 @@ fn kill(rounds: u64) -> bool {
     let said = said.expect("a memfd can be mapped");
     let dev = device();
     let (mut made, mut killed) = (0, 0);
-    for n in 0..rounds {
-        match kill_one(&dev, &said, n) {
-            Ok((buffers, in_the_middle)) => {
-                made += buffers;
-                killed += u64::from(in_the_middle);
-            }
-            Err(what) => {
-                println!("# {what}");
-                return false;
-            }
-        }
-    }
+    let well = all_right(0..rounds, |n| {
+        let (buffers, in_the_middle) = kill_one(&dev, &said, n)?;
+        made += buffers;
+        killed += u64::from(in_the_middle);
+        Ok(())
+    });
     println!("# figures: killed={killed}");
     let counts = [("buffers", made), ("killed while they made one", killed)];
-    all_happened("kill", &counts)
+    well && all_happened("kill", &counts)
 }

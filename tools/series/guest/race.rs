@@ -44,6 +44,9 @@ static WAITED: AtomicU64 = AtomicU64::new(0);
 /// How many strokes that are of use a slow adversary is waited for.
 const ENOUGH: u64 = 20;
 
+/// The rounds of all cases.
+static ROUNDS: AtomicU64 = AtomicU64::new(0);
+
 const EAGAIN: i32 = 11;
 
 const SYNC_RW: u64 = 3;
@@ -417,7 +420,8 @@ impl Arena {
         let Some(buffer) = self.take_buffer() else {
             return false;
         };
-        let importer = Importer::of(driver, &buffer).expect("a driver imports a buffer");
+        let importer = Importer::new(driver).expect("a driver can import");
+        importer.import(&buffer).expect("a driver imports a buffer");
         drop(buffer);
         drop(importer);
         true
@@ -488,6 +492,7 @@ impl Creator<'_> {
         let (arena, adversary) = (self.arena, self.adversary);
         let way = Way::of_round(self.round);
         self.round += 1;
+        ROUNDS.fetch_add(1, Relaxed);
         let buffer = match arena.create(way) {
             Ok(buffer) => buffer,
             Err(errno) if adversary.may_fail(way, errno) => {
@@ -792,7 +797,8 @@ fn main() {
         println!("{word} {number} race.{name}");
         failed |= !right;
     }
-    println!("# figures: {}", buffers::figures());
+    let rounds = ROUNDS.load(Relaxed);
+    println!("# figures: rounds={rounds} {}", buffers::figures());
     leave(failed.into());
 }
 

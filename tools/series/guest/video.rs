@@ -61,14 +61,16 @@ const NO_FIELD: u32 = 1;
 /// Two bytes a pixel.
 const RGB565: u32 = u32::from_le_bytes(*b"RGBP");
 
-/// A device that keeps a buffer until this is dropped.
+/// A device that can keep a buffer until this is dropped.
 pub struct Importer {
-    _device: Fd,
+    device: Fd,
+    /// The bytes of a picture.
+    size: u32,
 }
 
 impl Importer {
-    /// Imports a buffer of eight pages or more, as if it held a picture.
-    pub fn of(driver: &Driver, buffer: &Fd) -> Result<Self> {
+    /// With room for one buffer.
+    pub fn new(driver: &Driver) -> Result<Self> {
         let device = driver.open()?;
         let side = driver.side;
         // struct v4l2_format: the type, nothing, then width, height, format and field.
@@ -76,16 +78,21 @@ impl Importer {
         format[0] = OUTPUT;
         format[2..6].copy_from_slice(&[side, side, RGB565, NO_FIELD]);
         device.ioctl(VIDIOC_S_FMT, &mut format)?;
-        // struct v4l2_requestbuffers: room for one.
+        // struct v4l2_requestbuffers.
         device.ioctl(VIDIOC_REQBUFS, &mut [1, OUTPUT, DMABUF, 0, 0])?;
+        let size = side * side * 2;
+        Ok(Importer { device, size })
+    }
+
+    /// Imports a buffer of eight pages or more, as if it held a picture.
+    pub fn import(&self, buffer: &Fd) -> Result<()> {
         // struct v4l2_buffer.
         let mut queued = [0u32; 22];
         queued[1] = OUTPUT;
-        queued[2] = side * side * 2;
+        queued[2] = self.size;
         queued[15] = DMABUF;
         queued[16] = buffer.number() as u32;
-        queued[18] = side * side * 2;
-        device.ioctl(VIDIOC_QBUF, &mut queued)?;
-        Ok(Importer { _device: device })
+        queued[18] = self.size;
+        self.device.ioctl(VIDIOC_QBUF, &mut queued).map(drop)
     }
 }
