@@ -14,6 +14,7 @@ export HOME=/tmp XDG_RUNTIME_DIR=/tmp PATH=/usr/sbin:/usr/bin
 # Mesa draws without a GPU and without a window.
 export GST_GL_PLATFORM=egl GST_GL_WINDOW=surfaceless
 number=0
+passed=0
 
 # Of each buffer that was made, the sum of its parts. Each thread has a file, so that calls are on one line.
 sizes() {
@@ -42,6 +43,7 @@ makes() {
 verdict() {
 	number=$((number + 1))
 	if [ "$1" = 0 ] && [ -n "$(tr -d '\000' < "$3" | head -c 1)" ]; then
+		passed=$((passed + 1))
 		echo "ok $number $2, sha256 $(sha256sum < "$3" | head -c 16)"
 	else
 		sed 's/^/# /' /tmp/said
@@ -96,3 +98,4 @@ verdict $status "mesa: what lavapipe offers" /tmp/vulkan
 chmod +x /tmp/blobs
 makes 16384 /tmp/blobs /tmp/screen
 verdict $? "qemu: a picture in a blob of virtio-gpu" /tmp/screen
+echo "# figures: programs=$passed"
