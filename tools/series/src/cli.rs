@@ -180,10 +180,10 @@ pub struct BootArgs {
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Build and boot every patch with each driver; in every lane, build it and boot the tip
+    /// Build and boot every patch with each driver; test the tip in every lane, and build every patch in most of them
     #[arg(long, conflicts_with = "quick")]
     pub full: bool,
-    /// Test the tip in this lane of series.toml only, with --full every patch; may be given more than once
+    /// Test the tip in this lane of series.toml only, with --full every patch unless it is tip_only; may be given more than once
     #[arg(long, value_name = "NAME", conflicts_with_all = ["quick", "patch"])]
     pub lane: Vec<String>,
     /// The checks and the tip only

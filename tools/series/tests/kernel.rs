@@ -213,6 +213,22 @@ fn a_lane_builds_and_boots_base_and_tip_and_builds_every_patch() {
 }
 
 #[test]
+fn in_a_lane_for_the_tip_no_patch_is_built_by_itself() {
+    let toy = toy(|_, _| ());
+    let lane = "boots = true\n";
+    replace(
+        &toy.repo().join("series.toml"),
+        lane,
+        &format!("{lane}tip_only = true\n"),
+    );
+    let ran = test(&toy, &["--full"]);
+    let line = "\nnot built at every patch: the lanes for the tip only, toy\n";
+    ends_with(&ran, 0, line);
+    assert!(ran.out.contains("pass  toy tip+c: build"), "{}", ran.out);
+    assert!(!ran.out.contains("toy patch"), "{}", ran.out);
+}
+
+#[test]
 fn a_warning_that_a_later_patch_takes_back_is_seen_at_its_patch() {
     let toy = toy(|tree, n| match n {
         1 => append(&tree.join("mm/gup.c"), "#warning spell it\n"),

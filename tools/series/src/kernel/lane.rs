@@ -49,6 +49,10 @@ pub struct Lane {
     /// What the stack touches is compiled, and nothing is linked.
     #[serde(default)]
     pub objects_only: bool,
+    /// `test --full` builds the tip in it, and does not walk through the patches: what it shows beside the lanes where
+    /// every patch is built is worth one build.
+    #[serde(default)]
+    pub tip_only: bool,
     /// `test` boots it and runs the tests.
     #[serde(default)]
     pub boots: bool,
@@ -226,6 +230,9 @@ impl Lane {
         if self.objects_only && !self.checks.is_empty() {
             return Err("objects_only leaves no room for checks".to_owned());
         }
+        if self.tip_only && (self.name == PRIMARY || self.drivers.is_empty()) {
+            return Err("tip_only is for lanes that are tested beside the primary one".to_owned());
+        }
         Ok(())
     }
 }
@@ -320,6 +327,7 @@ impl Lane {
             make: Vec::new(),
             checks: Vec::new(),
             objects_only: false,
+            tip_only: false,
             boots: false,
             append: String::new(),
             base: None,
@@ -411,6 +419,13 @@ mod tests {
             (
                 wrong(|lane| lane.guests = vec!["cma".into()]),
                 "boots = true",
+            ),
+            (
+                wrong(|lane| {
+                    lane.tip_only = true;
+                    lane.drivers.clear();
+                }),
+                "beside the primary one",
             ),
             (
                 wrong(|lane| {

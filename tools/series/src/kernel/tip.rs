@@ -100,7 +100,7 @@ impl Session<'_> {
             let base = base.flatten().and_then(|base| base.kernel);
             self.boot_lane(lane, &toolchain, base, tips)?;
         }
-        if self.full {
+        if self.full && !lane.tip_only {
             self.walk_in(lane, &toolchain)?;
         }
         Ok(())
