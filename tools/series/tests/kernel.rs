@@ -243,6 +243,28 @@ fn a_warning_that_a_later_patch_takes_back_is_seen_at_its_patch() {
 }
 
 #[test]
+fn every_patch_is_built_with_one_driver_before_the_other() {
+    let toy = toy(|tree, n| {
+        if n == 2 {
+            append(&tree.join("mm/gup.c"), "line 41\n");
+        }
+    });
+    replace(
+        &toy.repo().join("series.toml"),
+        "drivers = [\"c\"]\nboots",
+        "drivers = [\"c\", \"rust\"]\nboots",
+    );
+    let ran = test(&toy, &["--full"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let built = ran.out.lines().filter_map(|line| {
+        let (kernel, _) = line.split_once(": build: what it touches")?;
+        kernel.strip_prefix("pass  toy ")
+    });
+    let expected = ["patch 1+c", "patch 2+c", "patch 1+rust", "patch 2+rust"];
+    assert_eq!(built.collect::<Vec<_>>(), expected, "{}", ran.out);
+}
+
+#[test]
 fn a_new_warning_is_seen_at_the_tip() {
     let toy = toy(|tree, n| {
         if n == 2 {

@@ -106,11 +106,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// What the stack touches, built in this lane at every patch that changes it.
+    /// What the stack touches, built in this lane at every patch that changes it: at all of them with one driver, then with
+    /// the other, as in [`plan::walk`].
     fn walk_in(&mut self, lane: &Lane, toolchain: &Toolchain) -> Result<()> {
-        for n in 1..=self.stack.commits.len() {
-            let source = Source::patch(&self.stack, n);
-            for &driver in &lane.drivers {
+        for &driver in &lane.drivers {
+            for n in 1..=self.stack.commits.len() {
+                let source = Source::patch(&self.stack, n);
                 let name = patch_name(lane, n, driver);
                 if !plan::is_built(&self.stack, n, driver)? || !self.in_time(&name, BUILD) {
                     continue;
