@@ -52,6 +52,8 @@ compile() {
 			echo "$file:1:2: error: $(sed -n 's/^#error //p' "$file")"
 			exit 2
 		fi
+		mkdir -p "$objects/${file%/*}"
+		: > "$objects/${file%.c}.o"
 	done
 }
 for target in $targets; do
@@ -68,7 +70,7 @@ for target in $targets; do
 		cat mm/*.c > "$objects/arch/x86/boot/bzImage"
 		: > "$objects/System.map"
 		;;
-	*.o) compile "${target%.o}.c" ;;
+	*.o) [ -e "$objects/$target" ] || compile "${target%.o}.c" ;;
 	mm/ | media/) compile "$target"*.c ;;
 	esac
 done
@@ -240,6 +242,20 @@ fn a_warning_that_a_later_patch_takes_back_is_seen_at_its_patch() {
     let ran = test(&toy, &["--full"]);
     fails_with(&ran, "FAIL  toy patch 1+c: build: what it touches");
     fails_with(&ran, "spell it");
+}
+
+#[test]
+fn what_the_base_complains_about_is_compiled_in_place() {
+    let toy = toy(|tree, n| {
+        if n == 0 {
+            append(&tree.join("mm/gup.c"), "#warning spell it\n");
+        }
+    });
+    let ran = test(&toy, &["--full"]);
+    ends_with(&ran, 0, "pass  toy patch 1+c: build: what it touches\n");
+    // Behind the walk there is what was built before it.
+    let image = toy.path("cache/series/build/c-toy/arch/x86/boot/bzImage");
+    assert!(image.exists());
 }
 
 #[test]

@@ -137,7 +137,11 @@ pub fn objects(
     lane: &Lane,
 ) -> Result<BTreeSet<String>> {
     let touched = touched(stack, source, driver, lane)?;
-    some(ctx, toolchain, source, driver, lane, &touched)
+    let from = match lane.name == PRIMARY || source.step {
+        true => From::LastBuild,
+        false => From::Base,
+    };
+    complaints(ctx, toolchain, source, driver, lane, &touched, from)
 }
 
 /// The folders of everything that is compiled and that a patch of the stack changes, as far as it is there, and of what
@@ -211,14 +215,28 @@ fn folder_of(path: &str, there: &BTreeSet<&str>, arch: &Arch) -> Result<Option<S
     })
 }
 
+/// The warnings of these objects of the base, each made from one file.
+pub fn of_base(
+    ctx: &Context,
+    toolchain: &Toolchain,
+    base: &Source,
+    driver: Driver,
+    lane: &Lane,
+    objects: &[String],
+) -> Result<BTreeSet<String>> {
+    let from = From::Targets;
+    complaints(ctx, toolchain, base, driver, lane, objects, from)
+}
+
 /// The warnings of these objects, built now unless that was done before.
-pub fn some(
+fn complaints(
     ctx: &Context,
     toolchain: &Toolchain,
     source: &Source,
     driver: Driver,
     lane: &Lane,
     objects: &[String],
+    from: From,
 ) -> Result<BTreeSet<String>> {
     let kernel = key(toolchain, source, driver, lane);
     let kept = ctx.cache.dir("objects")?.join(key_of(&kernel, objects));
@@ -227,10 +245,6 @@ pub fn some(
     }
     let _lock = ctx.cache.lock("build")?;
     let targets: Vec<&str> = objects.iter().map(String::as_str).collect();
-    let from = match lane.name == PRIMARY || source.step {
-        true => From::LastBuild,
-        false => From::Base,
-    };
     let built = run_make(ctx, toolchain, source, driver, lane, &targets, from)?;
     let found = built.warnings()?;
     let lines: String = found.iter().map(|w| format!("{w}\n")).collect();
@@ -299,6 +313,11 @@ pub(super) enum From {
     LastBuild,
     /// What differs from the base is compiled, if that was built last; or else everything.
     Base,
+    /// The targets are compiled, whatever was built last: for objects of the base.
+    ///
+    /// Behind this each object in the folder is older than a source of its own that has changed since, or is made from what
+    /// the base has too. make compiles the one again, and the base complains about the other as well.
+    Targets,
 }
 
 /// The lock of builds is held.
@@ -322,6 +341,7 @@ pub(super) fn run_make(
     fs::create_dir_all(log.parent().expect("the log has a folder")).at(&log)?;
     match from {
         From::LastBuild => drop_complained(&objects, &log, lane)?,
+        From::Targets => delete(&objects, targets)?,
         From::Base if lane.is_compared() => {
             let base = base::ensure(ctx)?;
             let base = Source::new(&base.git(), "base", &base.commit, &base.tree);
@@ -418,10 +438,13 @@ fn drop_complained(objects: &Path, log: &Path, lane: &Lane) -> Result<()> {
         // It is of a header or of a crate; or nobody knows.
         return empty(objects);
     };
-    for object in complained {
-        remove(&objects.join(object))?;
-    }
-    Ok(())
+    delete(objects, &complained)
+}
+
+/// Deletes these objects: they are compiled again.
+fn delete(folder: &Path, objects: &[impl AsRef<Path>]) -> Result<()> {
+    let mut files = objects.iter().map(|object| folder.join(object));
+    files.try_for_each(|file| remove(&file))
 }
 
 fn empty(folder: &Path) -> Result<()> {

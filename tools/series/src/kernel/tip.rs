@@ -187,7 +187,7 @@ impl Session<'_> {
         let base = Source::base(&self.stack);
         let driver = lane.base_driver();
         if let Some(files) = warnings::objects(found)
-            && let Ok(known) = build::some(self.ctx, toolchain, &base, driver, lane, &files)
+            && let Ok(known) = build::of_base(self.ctx, toolchain, &base, driver, lane, &files)
         {
             return Ok(known);
         }
