@@ -424,27 +424,28 @@ fn drop_complained(objects: &Path, log: &Path, lane: &Lane) -> Result<()> {
             false => "",
         };
         let lines: Vec<&str> = log.lines().map(said).collect();
+        let log = lines.join("\n");
         let linked = |warning: &String| {
             warning.starts_with("vmlinux.o: ") || warning.starts_with(": modpost: ")
         };
-        let (linked, compiled) = warnings::find(&lines.join("\n"))
+        let (linked, compiled) = warnings::find(&log)
             .into_iter()
             .partition::<BTreeSet<_>, _>(linked);
-        let mut objects = warnings::objects(&compiled)?;
+        let mut objects = warnings::complaining(&log, &compiled)?;
         objects.extend((!linked.is_empty()).then(|| "vmlinux.o".to_owned()));
         Some(objects)
     });
     let Some(complained) = complained else {
-        // It is of a header or of a crate; or nobody knows.
+        // Nobody knows.
         return empty(objects);
     };
     delete(objects, &complained)
 }
 
-/// Deletes these objects: they are compiled again.
-fn delete(folder: &Path, objects: &[impl AsRef<Path>]) -> Result<()> {
-    let mut files = objects.iter().map(|object| folder.join(object));
-    files.try_for_each(|file| remove(&file))
+/// Deletes these objects, so that they are compiled again.
+fn delete(folder: &Path, objects: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
+    let mut objects = objects.into_iter();
+    objects.try_for_each(|object| remove(&folder.join(object)))
 }
 
 fn empty(folder: &Path) -> Result<()> {
@@ -825,7 +826,10 @@ mod tests {
             ["mm/a.o", "mm/b.o", "vmlinux.o"].map(|name| objects.join(name).exists())
         };
         assert_eq!(after(Some("")), [true, true, true]);
-        assert_eq!(after(Some("mm/a.c:1:2: warning: x\n")), [false, true, true]);
+        let included = "In file included from /src/mm/a.c:3:\ninclude/linux/mm.h:1:2: warning: x\n";
+        for said in ["mm/a.c:1:2: warning: x\n", included] {
+            assert_eq!(after(Some(said)), [false, true, true], "{said}");
+        }
         for linked in [
             "vmlinux.o: warning: objtool: f+0x1a: x\n",
             "WARNING: modpost: vmlinux: x\n",
@@ -837,7 +841,7 @@ mod tests {
         assert_eq!(after(Some(failed)), [false, true, true]);
         for all in [
             "include/linux/mm.h:1:2: warning: x\n",
-            "warning: x\n  --> /src/rust/kernel/mm.rs:1:1\n",
+            "warning: x\n  --> /src/rust/macros/lib.rs:1:1\n",
         ] {
             assert_eq!(after(Some(all)), [false; 3], "{all}");
         }

@@ -51,6 +51,49 @@ pub fn objects(warnings: &BTreeSet<String>) -> Option<Vec<String>> {
     Some(objects?.into_iter().collect())
 }
 
+/// The objects whose making was complained about in this log, with these complaints, if it says so of each of them. There
+/// may be more: whatever includes something is named before that is complained about, but not each time.
+pub fn complaining(log: &str, complaints: &BTreeSet<String>) -> Option<BTreeSet<String>> {
+    let mut objects = including(log)?;
+    let is_known = !objects.is_empty();
+    for complaint in complaints {
+        let (file, _) = complaint.split_once(": ")?;
+        match file.rsplit_once('.')? {
+            (name, "c") => objects.insert(format!("{name}.o")),
+            (_, "h") if is_known => false,
+            // A crate is one object, and what uses it is compiled again with it.
+            (_, "rs") if file.starts_with("rust/kernel/") => {
+                objects.insert("rust/kernel.o".to_owned())
+            }
+            _ => return None,
+        };
+    }
+    Some(objects)
+}
+
+/// The objects of the files in C that a compiler or sparse names because it complains about what they include. None if
+/// that is included by something else, such as the command line: nobody knows whose it is.
+fn including(log: &str) -> Option<BTreeSet<String>> {
+    let mut objects = BTreeSet::new();
+    for place in log.lines().filter_map(including_place) {
+        match file(place).rsplit_once('.')? {
+            // Of a few, such as asm-offsets.c, kbuild reads the assembly.
+            (name, "c") => objects.extend([".o", ".s"].map(|end| format!("{name}{end}"))),
+            (_, "h") => (),
+            _ => return None,
+        }
+    }
+    Some(objects)
+}
+
+/// Who includes what this line, or one behind it, is about.
+fn including_place(line: &str) -> Option<&str> {
+    let included = line.trim_start().strip_prefix("In file included ");
+    let from = included.unwrap_or(line.trim_start()).strip_prefix("from ");
+    let noted = || Some(line.split_once(": note: in included file")?.0);
+    from.or_else(noted)
+}
+
 /// The place in front of the word that says what kind of line this is, and what is behind it.
 fn split(line: &str) -> Option<(&str, &str)> {
     if let Some((_, text)) = line
@@ -159,6 +202,62 @@ mod tests {
                 "mm/gup.c: function parameter 'x' not described in 'f'"
             ]
         );
+    }
+
+    fn made(log: &str) -> Option<Vec<String>> {
+        let objects = complaining(log, &find(log))?;
+        Some(objects.into_iter().collect())
+    }
+
+    #[test]
+    fn who_includes_a_header_is_named_by_each_compiler() {
+        let gcc = "In file included from /src/include/linux/mm.h:7,\n                 from /src/mm/gup.c:3:\n\
+                   /src/include/linux/pin_fd.h: In function 'f':\n\
+                   /src/include/linux/pin_fd.h:9:6: warning: unused variable 'x' [-Wunused-variable]\n";
+        let clang = "In file included from /src/mm/gup.c:3:\nIn file included from /src/include/linux/mm.h:7:\n\
+                     /src/include/linux/pin_fd.h:9:6: warning: unused variable 'x' [-Wunused-variable]\n";
+        let sparse = "/src/mm/gup.c: note: in included file (through /src/include/linux/mm.h):\n\
+                      /src/include/linux/pin_fd.h:9:6: warning: dereference of noderef expression\n\
+                      /src/include/linux/pin_fd.h:10:6: warning: dereference of noderef expression\n";
+        for log in [gcc, clang, sparse] {
+            assert_eq!(made(log).unwrap(), ["mm/gup.o", "mm/gup.s"], "{log}");
+            let more = format!("{log}mm/shmem.c:1:2: warning: x\n");
+            let objects = ["mm/gup.o", "mm/gup.s", "mm/shmem.o"];
+            assert_eq!(made(&more).unwrap(), objects, "{more}");
+        }
+        let unnamed = "/src/include/linux/pin_fd.h:9:6: warning: x\n";
+        assert_eq!(made(unnamed), None);
+        for root in [
+            "<command-line>",
+            "<built-in>:3",
+            "/src/arch/x86/entry/entry.S:3",
+        ] {
+            let log = format!("{gcc}In file included from {root}:\n{unnamed}");
+            assert_eq!(made(&log), None, "{root}");
+        }
+    }
+
+    #[test]
+    fn what_includes_a_file_in_c_is_made_again() {
+        let log = "/src/kernel/sched/build_policy.c: note: in included file:\n\
+                   /src/kernel/sched/rt.c:2:1: warning: x\n";
+        let objects = ["build_policy.o", "build_policy.s", "rt.o"];
+        assert_eq!(
+            made(log).unwrap(),
+            objects.map(|name| format!("kernel/sched/{name}"))
+        );
+    }
+
+    #[test]
+    fn of_rust_the_kernel_crate_is_known() {
+        let log = |file: &str| format!("warning: unused import: `a`\n  --> /src/{file}:3:5\n");
+        assert_eq!(
+            made(&log("rust/kernel/mm/pin.rs")).unwrap(),
+            ["rust/kernel.o"]
+        );
+        for other in ["rust/macros/lib.rs", "drivers/android/binder/node.rs"] {
+            assert_eq!(made(&log(other)), None, "{other}");
+        }
     }
 
     #[test]
