@@ -2,6 +2,7 @@
 //! `apply --onto`: the patches on somebody's own tree, or nothing at all.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,7 +10,7 @@ use crate::apply::{absolute, need_idle, not_committed, uncommitted};
 use crate::base;
 use crate::conflict;
 use crate::context::Context;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{At, Error, Outcome, Result};
 use crate::git::Git;
 use crate::patches::{self, PatchFile};
 use crate::progress;
@@ -53,7 +54,7 @@ pub fn apply(ctx: &Context, dir: &Path) -> Result<Outcome> {
         outln!("{commits} commits on {}", &head[..12]);
         return Ok(Outcome::Clean);
     }
-    let error = explain(&git, &files, &output)?;
+    let error = explain(ctx, &git, &files, &output)?;
     drop(step);
     let abort = own_git(&dir).args(["am", "--abort"]).output();
     let back = git.run(&["rev-parse", "HEAD"])? == head && uncommitted(&git)?.is_empty();
@@ -100,11 +101,17 @@ fn give_preimages(ctx: &Context, git: &Git, files: &[PatchFile]) -> Result<()> {
 }
 
 /// Names the patch, the files and what stands there instead.
-fn explain(git: &Git, files: &[PatchFile], output: &std::process::Output) -> Result<Error> {
+fn explain(
+    ctx: &Context,
+    git: &Git,
+    files: &[PatchFile],
+    output: &std::process::Output,
+) -> Result<Error> {
     let next = git.run(&["rev-parse", "--git-path", "rebase-apply/next"])?;
     let next = std::fs::read_to_string(git.dir().join(next)).unwrap_or_default();
     let number: usize = next.trim().parse().unwrap_or(0);
-    let place = match files.get(number.wrapping_sub(1)) {
+    let file = files.get(number.wrapping_sub(1));
+    let place = match file {
         Some(file) => file.path.display().to_string(),
         None => "git am".to_owned(),
     };
@@ -122,6 +129,9 @@ fn explain(git: &Git, files: &[PatchFile], output: &std::process::Output) -> Res
     if unmerged.is_empty() {
         let lines: Vec<&str> = said.lines().filter(|l| l.starts_with("error:")).collect();
         error = error.detail(lines.join("\n"));
+        if let Some(file) = file {
+            error = error.detail(unmergeable(git, &ctx.repo.join(&file.path))?);
+        }
     } else {
         error = error.detail(format!("in: {}", unmerged.replace('\n', ", ")));
         error = error.detail(conflict::cut_files(&diff));
@@ -130,4 +140,12 @@ fn explain(git: &Git, files: &[PatchFile], output: &std::process::Output) -> Res
         "apply by hand and resolve: git -C '{}' am --3way <this repository>/patches/*/*.patch",
         git.dir().display()
     )))
+}
+
+/// What stands where a patch does not apply that could not be merged either: git has not said so in that case.
+fn unmergeable(git: &Git, patch: &Path) -> Result<String> {
+    let options = ["apply", "--check", "--whitespace=nowarn"].map(OsStr::new);
+    let tried = git.attempt(&[&options[..], &[patch.as_os_str()]].concat())?;
+    let scratch = tempfile::tempdir().at("temporary folder")?;
+    conflict::explain(git, scratch.path(), &String::from_utf8_lossy(&tried.stderr))
 }

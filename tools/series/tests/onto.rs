@@ -60,6 +60,31 @@ fn a_conflict_leaves_the_tree_as_it_was() {
 }
 
 #[test]
+fn what_stands_there_is_shown_where_nothing_can_be_merged() {
+    let toy = Toy::with_stack();
+    let own = toy.path("own");
+    fs::create_dir_all(own.join("mm")).unwrap();
+    fs::copy(toy.kernel().join("mm/gup.c"), own.join("mm/gup.c")).unwrap();
+    replace(&own.join("mm/gup.c"), "line 30\n", "line thirty\n");
+    // A history of its own, and no base: nobody knows what the patches start from.
+    toy.git(&own, &["init", "-q"]);
+    toy.git(&own, &["config", "user.name", "Bob"]);
+    toy.git(&own, &["config", "user.email", "bob@example.org"]);
+    toy.commit(&own, "thirty");
+    fs::remove_dir_all(toy.path("cache")).unwrap();
+    let ran = toy.run(&["apply", "--onto", own.to_str().unwrap()]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    for said in [
+        "0002-mm-use-pin_fd.patch",
+        "error: patch failed: mm/gup.c:28",
+        "30: line thirty",
+        "is as it was",
+    ] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+}
+
+#[test]
 fn a_long_conflict_hides_no_other_file() {
     let toy = Toy::with_stack();
     let tree = toy.applied();
