@@ -215,6 +215,36 @@ fn a_lane_builds_and_boots_base_and_tip_and_builds_every_patch() {
 }
 
 #[test]
+fn a_message_that_is_reworded_builds_and_boots_nothing() {
+    let toy = toy(|_, _| ());
+    let calls = toy.path("calls");
+    let note = |what: &str| format!("echo \"{what}\" >> \"{}\"\n", calls.display());
+    for (name, text, line) in [
+        ("make", MAKE, "for target in $targets; do\n"),
+        ("qemu-system-x86_64", QEMU, "end() {\n"),
+    ] {
+        let noted = text.replacen(line, &format!("{}{line}", note(name)), 1);
+        program(&toy.path("tools").join(name), &noted);
+    }
+    assert_eq!(test(&toy, &["--full"]).code, 0);
+    let made = fs::read_to_string(&calls).unwrap();
+    assert!(made.contains("make") && made.contains("qemu"), "{made}");
+
+    fs::remove_file(&calls).unwrap();
+    let patches = toy.repo().join("patches/1-fixes");
+    replace(
+        &patches.join("0001-mm-spell-seven.patch"),
+        "Digits are hard to read.",
+        "Digits are too short.",
+    );
+    let ran = test(&toy, &["--full"]);
+    ends_with(&ran, 0, "\n9 passed, 0 failed\n");
+    ends_with(&ran, 0, "2 guests were not booted again");
+    let made = fs::read_to_string(&calls).unwrap_or_default();
+    assert_eq!(made, "");
+}
+
+#[test]
 fn in_a_lane_for_the_tip_no_patch_is_built_by_itself() {
     let toy = toy(|_, _| ());
     let lane = "boots = true\n";
