@@ -107,7 +107,10 @@ fn in_repository(ctx: &Context, path: &Path) -> Result<PathBuf> {
     absolute
         .strip_prefix(&ctx.repo)
         .map(Path::to_owned)
-        .map_err(|_| Error::config(path.display(), "lies outside of the repository"))
+        .map_err(|_| {
+            Error::config(path.display(), "lies outside of the repository")
+                .mend("name a mirrored file that is there")
+        })
 }
 
 /// Fails unless one patch adds the file and no other one changes it.

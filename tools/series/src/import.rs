@@ -25,6 +25,7 @@ pub fn tarball(
             deb.display(),
             format!("unpacking {}: {e}", tarball.display()),
         )
+        .mend("cargo series doctor")
     };
     let mut unpack = toolchain.command(&[(deb, "/base.deb")], "bash");
     unpack.args(["-o", "pipefail", "-c"]);
@@ -57,7 +58,8 @@ pub fn tarball(
     for (program, status) in [("unpacking", unpacked), ("git fast-import", imported)] {
         if !status.success() {
             let how = run::describe(status);
-            let failed = Error::environment(deb.display(), format!("{program}: {how}"));
+            let failed = Error::environment(deb.display(), format!("{program}: {how}"))
+                .mend("cargo series doctor");
             // It may have ended because nobody reads any more: then this is the reason.
             return Err(match written {
                 Err(e) => failed.detail(e),

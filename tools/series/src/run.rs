@@ -31,7 +31,8 @@ fn asked(command: &Command) -> String {
     }
 }
 
-fn not_started(command: &Command, e: std::io::Error) -> Error {
+/// A program that could not be started, and how to get it if it is not there.
+pub fn not_started(command: &Command, e: std::io::Error) -> Error {
     let name = name(command);
     if e.kind() == std::io::ErrorKind::NotFound {
         Error::environment(&name, "this program is not installed")

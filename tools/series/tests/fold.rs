@@ -86,7 +86,10 @@ fn what_cannot_be_folded() {
     for (path, said) in [
         ("mm/mine.c", "no patch adds it"),
         ("mm/gone.c", "mm/gone.c"),
-        ("/etc/passwd", "outside"),
+        (
+            "/etc/passwd",
+            "outside of the repository\n  mend: name a mirrored file",
+        ),
     ] {
         let ran = toy.run(&["refresh", "--fold", path]);
         assert_eq!(ran.code, 2, "{path}: {}", ran.err);

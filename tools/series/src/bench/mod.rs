@@ -212,7 +212,10 @@ impl Bench<'_> {
                     plugin: None,
                     what,
                 };
-                record.add(name, &job.run(self.ctx, self.toolchain)?)?;
+                let said = job.run(self.ctx, self.toolchain)?;
+                let console = job.logs(self.ctx)?.join("console.log");
+                let read = format!("read {}", console.display());
+                record.add(name, &said).map_err(|e| e.mend(read))?;
             }
         }
         Ok(())

@@ -60,7 +60,8 @@ pub fn profile(
         return Err(Error::finding(
             "profile",
             format!("{} was not run on {}", wanted.operation, wanted.buffer),
-        ));
+        )
+        .mend("name an operation that cargo series bench shows for this buffer"));
     }
     Ok(render(&counts, wanted))
 }

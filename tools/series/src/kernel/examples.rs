@@ -92,10 +92,10 @@ pub fn check(ctx: &Context, toolchain: &Toolchain, source: &Source) -> Result<us
         wrong.extend(judge(example, &mut command)?);
     }
     if !wrong.is_empty() {
-        return Err(Error::finding(
-            "examples that must not compile",
-            wrong.join("\n"),
-        ));
+        return Err(
+            Error::finding("examples that must not compile", wrong.join("\n"))
+                .mend("mend these examples of rust/kernel, or the types that have to refuse them"),
+        );
     }
     step.done();
     fs::write(&kept, examples.len().to_string()).at(&kept)?;

@@ -14,6 +14,7 @@ use super::accel::Accel;
 use super::arch::Machine;
 use crate::cache::{self, Lock};
 use crate::error::{At, Error, Result};
+use crate::run;
 use crate::toolchain::Toolchain;
 
 /// A machine to be booted.
@@ -155,7 +156,7 @@ impl Guest<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|e| Error::environment(self.machine.qemu, e))?;
+            .map_err(|e| run::not_started(&command, e))?;
         self.watch(child, &results)
     }
 
@@ -220,8 +221,9 @@ impl Guest<'_> {
             End::Qemu
         };
         if end == End::Qemu && console.is_empty() {
-            return Err(Error::environment("qemu", crate::run::describe(status))
-                .detail(crate::run::tail(&complaints)));
+            return Err(Error::environment("qemu", run::describe(status))
+                .detail(run::tail(&complaints))
+                .mend("cargo series doctor"));
         }
         Ok(Ran {
             end,
@@ -253,7 +255,7 @@ fn copy_console(from: &mut impl Read, mut log: File, show: bool) -> std::io::Res
 
 /// The last lines that the guest said.
 pub fn last_words(console: &str) -> String {
-    crate::run::tail(&console.replace('\r', ""))
+    run::tail(&console.replace('\r', ""))
 }
 
 #[cfg(test)]

@@ -38,7 +38,9 @@ pub fn none_new(place: &str, base: &BTreeSet<String>, here: &BTreeSet<String>) -
     if new.is_empty() {
         return Ok(());
     }
-    Err(Error::finding(place, "new warnings").detail(new.join("\n")))
+    Err(Error::finding(place, "new warnings")
+        .detail(new.join("\n"))
+        .mend("mend them in the patch that brings them, then cargo series refresh"))
 }
 
 /// The objects of the files that are complained about, if each complaint is about a file in C.
@@ -265,7 +267,9 @@ mod tests {
         let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         assert!(none_new("tip", &set(&["a", "b"]), &set(&["b"])).is_ok());
         let error = none_new("tip", &set(&["a"]), &set(&["a", "mm/x.c: c"])).unwrap_err();
-        assert_eq!(error.to_string(), "error: tip: new warnings\n    mm/x.c: c");
+        let said = error.to_string();
+        let start = "error: tip: new warnings\n    mm/x.c: c\n  mend: ";
+        assert!(said.starts_with(start), "{said}");
     }
 
     #[test]

@@ -365,7 +365,11 @@ fn prerequisites(stack: &Stack, before: &[PartFiles]) -> Result<String> {
             let said = git.run_with_input(&["patch-id", "--stable"], &patch.bytes)?;
             let id = said.split(' ').next().unwrap_or_default();
             if id.is_empty() {
-                return Err(Error::finding(patch.path.display(), "has no patch id"));
+                return Err(Error::finding(
+                    patch.path.display(),
+                    "has no patch id: it changes nothing",
+                )
+                .mend("drop it in the worktree of cargo series apply, then cargo series refresh"));
             }
             lines += &format!("prerequisite-patch-id: {id}\n");
         }
