@@ -394,7 +394,12 @@ static int pin_fd_step(struct pin_fd_walk *walk)
 		return 0;
 
 	folio_batch_init(&fbatch);
-	if (page_cache)
+	/*
+	 * After a stall the file is asked. What it returns was locked and in the
+	 * page cache just now; what is looked up may be about to be replaced by
+	 * somebody who has it locked, again and again.
+	 */
+	if (page_cache && !walk->stalls)
 		pin_fd_lookup(walk, &fbatch);
 
 	if (!folio_batch_count(&fbatch)) {

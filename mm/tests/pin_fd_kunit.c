@@ -1208,6 +1208,32 @@ static void pin_fd_left_the_cache(struct kunit *test)
 	fake_cached(test, fake_fill_late, 3);
 }
 
+static void fake_put_right(struct fake *fake, pgoff_t index)
+{
+	fake->folios[index]->index = fake->base + index;
+}
+
+/* Whoever looks up page 1 finds that it has just been replaced. The file knows. */
+static void pin_fd_replaced(struct kunit *test)
+{
+	struct fake *fake = fake_create(test, &fake_cached_fops, O_RDWR, 2);
+
+	fake_cache_folio(fake, 0, true);
+	fake_cache_folio(fake, 1, true);
+	fake->folios[1]->index++;
+	fake->on_get = fake_put_right;
+
+	KUNIT_EXPECT_EQ(test, fake_pin(fake, 0, 2, 0), 2 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake->nr_get, 1);
+	fake_expect_cover(fake, 0, 2);
+	fake_unpin(fake);
+
+	fake_put_right(fake, 1);
+	truncate_inode_pages(fake->file->f_mapping, 0);
+	lru_add_drain_all();
+	fake_expect_idle(fake);
+}
+
 /* What is in the page cache is pinned as what the file hands out is. */
 static void pin_fd_cached_large(struct kunit *test)
 {
@@ -1599,6 +1625,7 @@ static struct kunit_case pin_fd_cases[] = {
 	KUNIT_CASE(pin_fd_locked),
 	KUNIT_CASE(pin_fd_cached),
 	KUNIT_CASE(pin_fd_left_the_cache),
+	KUNIT_CASE(pin_fd_replaced),
 	KUNIT_CASE(pin_fd_cached_large),
 	KUNIT_CASE(pin_fd_cached_poison),
 	KUNIT_CASE(pin_fd_poisoned_meanwhile),
