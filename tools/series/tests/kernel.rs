@@ -5,6 +5,9 @@ mod toy;
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use toy::{Ran, Toy, append, executable, replace};
 
@@ -31,7 +34,7 @@ boots = true
 /// A test program: its plan, then each case and what a kernel must have in it to pass.
 const PROGRAM: &str = "1..2\nseven line seven\neight line 8\n# figures: calls=3 refused=1\n";
 
-/// Knows the targets that kernels have, and complains about what stands in a source file.
+/// Knows the targets that kernels have, compiles what is older than its source, and complains about what stands in that.
 const MAKE: &str = r#"#!/bin/sh
 targets=
 while [ $# -gt 0 ]; do
@@ -46,6 +49,7 @@ while [ $# -gt 0 ]; do
 done
 compile() {
 	for file; do
+		[ "$objects/${file%.c}.o" -nt "$file" ] && continue
 		grep -n '^#warning ' "$file" |
 			sed "s|^\([0-9]*\):#warning \(.*\)|$file:\1:2: warning: \2 [-W#warnings]|"
 		if grep -q '^#error ' "$file"; then
@@ -70,7 +74,7 @@ for target in $targets; do
 		cat mm/*.c > "$objects/arch/x86/boot/bzImage"
 		: > "$objects/System.map"
 		;;
-	*.o) [ -e "$objects/$target" ] || compile "${target%.o}.c" ;;
+	*.o) compile "${target%.o}.c" ;;
 	mm/ | media/) compile "$target"*.c ;;
 	esac
 done
@@ -169,13 +173,16 @@ fn test(toy: &Toy, arguments: &[&str]) -> Ran {
 }
 
 fn run(toy: &Toy, arguments: &[&str]) -> Ran {
+    Ran::from(command(toy, arguments).output().unwrap())
+}
+
+fn command(toy: &Toy, arguments: &[&str]) -> Command {
     let path = std::env::var("PATH").unwrap();
     let mut command = toy.command(&["--toolchain", "host"]);
-    let output = command
+    command
         .args(arguments)
-        .env("PATH", format!("{}:{path}", toy.path("tools").display()))
-        .output();
-    Ran::from(output.unwrap())
+        .env("PATH", format!("{}:{path}", toy.path("tools").display()));
+    command
 }
 
 /// The run ends with this code, and says why in this line.
@@ -286,6 +293,66 @@ fn what_the_base_complains_about_is_compiled_in_place() {
     // Behind the walk there is what was built before it.
     let image = toy.path("cache/series/build/c-toy/arch/x86/boot/bzImage");
     assert!(image.exists());
+}
+
+#[test]
+fn a_new_warning_beside_one_of_the_base_is_seen_at_each_tip() {
+    let toy = toy(|tree, n| match n {
+        0 => append(&tree.join("mm/gup.c"), "#warning of the base\n"),
+        2 => append(&tree.join("mm/pin.c"), "#warning of a patch\n"),
+        _ => (),
+    });
+    for time in ["first", "second", "third"] {
+        let ran = test(&toy, &["--full"]);
+        for kernel in [
+            "tip+c: build: whole kernel",
+            "patch 2+c: build: what it touches",
+        ] {
+            let line = format!("FAIL  toy {kernel}\nerror: toy ");
+            fails_with(&ran, &line);
+        }
+        fails_with(&ran, "mm/pin.c: of a patch");
+        assert!(!ran.out.contains("of the base"), "{}", ran.out);
+        let tree = toy.applied();
+        append(&tree.join("mm/gup.c"), &format!("{time} line\n"));
+        toy.commit(&tree, &format!("mm: add the {time} line\n\nIt is missing."));
+        assert_eq!(toy.run(&["refresh"]).code, 0);
+    }
+}
+
+#[test]
+fn what_a_build_left_that_was_killed_is_not_relied_upon() {
+    let toy = toy(|tree, n| {
+        if n == 2 {
+            append(&tree.join("mm/gup.c"), "#warning spell it\n");
+        }
+    });
+    fails_with(&test(&toy, &[]), "FAIL  toy tip+c: build: whole kernel");
+
+    // The object is there, and its check goes on until somebody loses patience.
+    let reached = toy.path("reached");
+    let hang = format!(
+        "for file; do\n\t\tgrep -q '^#warning ' \"$file\" && : > \"$objects/${{file%.c}}.o\" && : > \"{}\" && sleep 600\n",
+        reached.display()
+    );
+    let make = toy.path("tools/make");
+    program(&make, &MAKE.replacen("for file; do\n", &hang, 1));
+    let mut killed = command(&toy, &["test", "--lane", "toy", "--full"]);
+    let mut killed = killed
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !reached.exists() {
+        assert!(killed.try_wait().unwrap().is_none(), "it ended by itself");
+        thread::sleep(Duration::from_millis(20));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+
+    program(&make, MAKE);
+    let ran = test(&toy, &["--full"]);
+    fails_with(&ran, "FAIL  toy patch 2+c: build: what it touches");
 }
 
 #[test]

@@ -311,12 +311,11 @@ impl Built {
 pub(super) enum From {
     /// What the last build complained about is compiled again, and what changed since: for one patch behind the other.
     LastBuild,
-    /// What differs from the base is compiled, if that was built last; or else everything.
+    /// What differs from the base is compiled, if the base, or objects of it, were built last; or else everything.
     Base,
-    /// The targets are compiled, whatever was built last: for objects of the base.
+    /// The targets are compiled, and nothing is left that the last build complained about: for objects of the base.
     ///
-    /// Behind this each object in the folder is older than a source of its own that has changed since, or is made from what
-    /// the base has too. make compiles the one again, and the base complains about the other as well.
+    /// Behind this the only objects in the folder that were complained about are the base's.
     Targets,
 }
 
@@ -341,7 +340,10 @@ pub(super) fn run_make(
     fs::create_dir_all(log.parent().expect("the log has a folder")).at(&log)?;
     match from {
         From::LastBuild => drop_complained(&objects, &log, lane)?,
-        From::Targets => delete(&objects, targets)?,
+        From::Targets => {
+            drop_complained(&objects, &log, lane)?;
+            delete(&objects, targets)?;
+        }
         From::Base if lane.is_compared() => {
             let base = base::ensure(ctx)?;
             let base = Source::new(&base.git(), "base", &base.commit, &base.tree);
@@ -411,12 +413,13 @@ fn is_to_come(mark: &Path) -> bool {
     is_to_come
 }
 
-/// Deletes what the last build in this folder complained about, however that build ended: it is compiled again, and
-/// complained about again, if it still has to be.
+/// Deletes what the last build in this folder complained about, whether it went well or not: it is compiled again, and
+/// complained about again, if it still has to be. What a build left that was killed is deleted altogether.
 ///
 /// Patches are built one behind the other in one folder, and make is silent about what it does not compile.
 fn drop_complained(objects: &Path, log: &Path, lane: &Lane) -> Result<()> {
-    let complained = fs::read(log).ok().and_then(|log| {
+    let whole = objects.join(ENDED).exists().then(|| fs::read(log).ok());
+    let complained = whole.flatten().and_then(|log| {
         let log = String::from_utf8_lossy(&log).into_owned();
         // What failed left no object; only sparse calls something an error that goes well.
         let said = |line| match lane.wants_sparse() || !str::contains(line, "error: ") {
@@ -431,9 +434,9 @@ fn drop_complained(objects: &Path, log: &Path, lane: &Lane) -> Result<()> {
         let (linked, compiled) = warnings::find(&log)
             .into_iter()
             .partition::<BTreeSet<_>, _>(linked);
-        let mut objects = warnings::complaining(&log, &compiled)?;
-        objects.extend((!linked.is_empty()).then(|| "vmlinux.o".to_owned()));
-        Some(objects)
+        let mut complained = warnings::complaining(objects, &log, &compiled)?;
+        complained.extend((!linked.is_empty()).then(|| "vmlinux.o".to_owned()));
+        Some(complained)
     });
     let Some(complained) = complained else {
         // Nobody knows.
@@ -456,7 +459,11 @@ fn empty(folder: &Path) -> Result<()> {
 /// In a folder of objects: the key of what was built there last, to its end.
 const BUILT: &str = "series.built";
 
-/// Empties a folder of objects unless it holds the base's and something else is built now.
+/// In a folder of objects: the last make there ended by itself, well or not. kbuild writes an object before it has it
+/// checked: one that was killed between the two has left objects that make takes for good and nobody has checked.
+const ENDED: &str = "series.ended";
+
+/// Empties a folder of objects unless the base, or objects of it, were built there last and something else is built now.
 ///
 /// make compiles what changed, and only what is compiled is complained about: all complaints of a kernel are seen when it
 /// is built from nothing, and all that the base does not have when it is built right after the base.
@@ -539,7 +546,12 @@ impl Make<'_> {
         command.args(["-s", "-C", "/src", "O=/obj"]);
         command.args(&self.variables);
         command.arg(format!("-j{}", jobs())).args(arguments);
+        let ended = self.objects.join(ENDED);
+        remove(&ended)?;
         let status = run::log_status(&mut command, self.log)?;
+        if status.code().is_some() {
+            fs::write(&ended, "").at(&ended)?;
+        }
         if status.success() {
             return Ok(());
         }
@@ -815,7 +827,7 @@ mod tests {
         // The objects that are still there after a build with this log.
         let after = |said: Option<&str>| {
             fs::create_dir_all(objects.join("mm")).unwrap();
-            for name in ["mm/a.o", "mm/b.o", "vmlinux.o"] {
+            for name in ["mm/a.o", "mm/b.o", "vmlinux.o", ENDED] {
                 fs::write(objects.join(name), "").unwrap();
             }
             match said {
@@ -846,6 +858,10 @@ mod tests {
             assert_eq!(after(Some(all)), [false; 3], "{all}");
         }
         assert_eq!(after(None), [false; 3], "nobody knows");
+        assert_eq!(after(Some("")), [true; 3]);
+        remove(&objects.join(ENDED)).unwrap();
+        drop_complained(&objects, &log, &Lane::plain(PRIMARY)).unwrap();
+        assert!(!objects.join("mm/a.o").exists(), "it was killed");
     }
 
     #[test]

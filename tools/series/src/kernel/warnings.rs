@@ -4,14 +4,29 @@
 //! There are no line numbers and no offsets in it: those move with every patch.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::error::{Error, Result};
 
 /// The complaints in the log of a build that went well: what calls itself an error there is sparse's, which ends with 0.
 pub fn find(log: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+    each(log).into_iter().map(|found| found.text).collect()
+}
+
+struct Complaint {
+    text: String,
+    /// Who includes the place stands before it, and before no other.
+    is_named: bool,
+}
+
+/// The complaints in their order.
+fn each(log: &str) -> Vec<Complaint> {
+    let mut found = Vec::new();
+    let mut is_named = false;
     let mut lines = log.lines().peekable();
     while let Some(line) = lines.next() {
+        // A note may say of its own who includes what it is about.
+        is_named = including_place(line).is_some() || is_named && !line.contains(": note: ");
         let Some((place, text)) = split(line) else {
             continue;
         };
@@ -22,12 +37,14 @@ pub fn find(log: &str) -> BTreeSet<String> {
         let next = lines
             .peek()
             .and_then(|next| next.trim().strip_prefix("--> "));
-        found.insert(without_offsets(&match next {
+        let text = without_offsets(&match next {
             // rustc says where on a line of its own.
             Some(place) if !place.is_empty() => format!("{}: {text}", file(place)),
             _ if place.is_empty() => of_kernel_doc(text),
             _ => format!("{}: {text}", file(place)),
-        }));
+        });
+        let is_named = std::mem::take(&mut is_named);
+        found.push(Complaint { text, is_named });
     }
     found
 }
@@ -53,39 +70,68 @@ pub fn objects(warnings: &BTreeSet<String>) -> Option<Vec<String>> {
     Some(objects?.into_iter().collect())
 }
 
-/// The objects whose making was complained about in this log, with these complaints, if it says so of each of them. There
-/// may be more: whatever includes something is named before that is complained about, but not each time.
-pub fn complaining(log: &str, complaints: &BTreeSet<String>) -> Option<BTreeSet<String>> {
-    let mut objects = including(log)?;
-    let is_known = !objects.is_empty();
+/// The objects in this folder whose making was complained about in this log, with these complaints. There may be more:
+/// whatever includes something is named before that is complained about. None if one of them cannot be told: a compiler
+/// does not name it before each complaint, and kbuild does not always call an object after its file.
+pub fn complaining(
+    folder: &Path,
+    log: &str,
+    complaints: &BTreeSet<String>,
+) -> Option<BTreeSet<String>> {
+    let named = each(log).into_iter().filter(|found| found.is_named);
+    let named: BTreeSet<String> = named.map(|found| found.text).collect();
+    let mut objects = including(folder, log)?;
     for complaint in complaints {
         let (file, _) = complaint.split_once(": ")?;
+        let is_named = named.contains(complaint);
         match file.rsplit_once('.')? {
-            (name, "c") => objects.insert(format!("{name}.o")),
-            (_, "h") if is_known => false,
+            (name, "c") => {
+                let made = made_from(folder, name);
+                if made.is_empty() && !is_named {
+                    return None;
+                }
+                objects.extend(made);
+            }
+            (_, "h") if is_named => (),
             // A crate is one object, and what uses it is compiled again with it.
             (_, "rs") if file.starts_with("rust/kernel/") => {
-                objects.insert("rust/kernel.o".to_owned())
+                objects.insert("rust/kernel.o".to_owned());
             }
             _ => return None,
-        };
+        }
     }
     Some(objects)
 }
 
 /// The objects of the files in C that a compiler or sparse names because it complains about what they include. None if
-/// that is included by something else, such as the command line: nobody knows whose it is.
-fn including(log: &str) -> Option<BTreeSet<String>> {
+/// that is included by something else, such as the command line, or by what no object here is called after.
+fn including(folder: &Path, log: &str) -> Option<BTreeSet<String>> {
     let mut objects = BTreeSet::new();
     for place in log.lines().filter_map(including_place) {
         match file(place).rsplit_once('.')? {
-            // Of a few, such as asm-offsets.c, kbuild reads the assembly.
-            (name, "c") => objects.extend([".o", ".s"].map(|end| format!("{name}{end}"))),
+            (name, "c") => {
+                let made = made_from(folder, name);
+                if made.is_empty() {
+                    return None;
+                }
+                objects.extend(made);
+            }
             (_, "h") => (),
             _ => return None,
         }
     }
     Some(objects)
+}
+
+/// The objects in this folder that are called after the file of this name in C, which lies in the tree. Of a few, such as
+/// asm-offsets.c, kbuild reads the assembly, and KVM on arm64 compiles some twice.
+fn made_from(folder: &Path, name: &str) -> Vec<String> {
+    if name.starts_with(['/', '.']) {
+        return Vec::new();
+    }
+    let called = [".o", ".s", ".nvhe.o"].map(|end| format!("{name}{end}"));
+    let is_there = |object: &String| folder.join(object).exists();
+    called.into_iter().filter(is_there).collect()
 }
 
 /// Who includes what this line, or one behind it, is about.
@@ -139,6 +185,8 @@ fn without_offsets(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn found(log: &str) -> Vec<String> {
@@ -206,36 +254,85 @@ mod tests {
         );
     }
 
-    fn made(log: &str) -> Option<Vec<String>> {
-        let objects = complaining(log, &find(log))?;
+    /// What has to be made again in a folder of these objects.
+    fn made_of(there: &[&str], log: &str) -> Option<Vec<String>> {
+        let folder = tempfile::tempdir().unwrap();
+        for object in there {
+            let object = folder.path().join(object);
+            fs::create_dir_all(object.parent().unwrap()).unwrap();
+            fs::write(object, "").unwrap();
+        }
+        let objects = complaining(folder.path(), log, &find(log))?;
         Some(objects.into_iter().collect())
     }
 
+    fn made(log: &str) -> Option<Vec<String>> {
+        made_of(&["mm/gup.o", "mm/shmem.o"], log)
+    }
+
+    const GCC: &str = "In file included from /src/include/linux/mm.h:7,\n                 from /src/mm/gup.c:3:\n\
+                       /src/include/linux/pin_fd.h: In function 'f':\n\
+                       /src/include/linux/pin_fd.h:9:6: warning: unused variable 'x' [-Wunused-variable]\n";
+
     #[test]
     fn who_includes_a_header_is_named_by_each_compiler() {
-        let gcc = "In file included from /src/include/linux/mm.h:7,\n                 from /src/mm/gup.c:3:\n\
-                   /src/include/linux/pin_fd.h: In function 'f':\n\
-                   /src/include/linux/pin_fd.h:9:6: warning: unused variable 'x' [-Wunused-variable]\n";
         let clang = "In file included from /src/mm/gup.c:3:\nIn file included from /src/include/linux/mm.h:7:\n\
                      /src/include/linux/pin_fd.h:9:6: warning: unused variable 'x' [-Wunused-variable]\n";
         let sparse = "/src/mm/gup.c: note: in included file (through /src/include/linux/mm.h):\n\
                       /src/include/linux/pin_fd.h:9:6: warning: dereference of noderef expression\n\
                       /src/include/linux/pin_fd.h:10:6: warning: dereference of noderef expression\n";
-        for log in [gcc, clang, sparse] {
-            assert_eq!(made(log).unwrap(), ["mm/gup.o", "mm/gup.s"], "{log}");
+        for log in [GCC, clang, sparse] {
+            assert_eq!(made(log).unwrap(), ["mm/gup.o"], "{log}");
             let more = format!("{log}mm/shmem.c:1:2: warning: x\n");
-            let objects = ["mm/gup.o", "mm/gup.s", "mm/shmem.o"];
+            let objects = ["mm/gup.o", "mm/shmem.o"];
             assert_eq!(made(&more).unwrap(), objects, "{more}");
         }
+    }
+
+    #[test]
+    fn a_complaint_about_a_header_that_nobody_is_named_for_is_nobody_s() {
         let unnamed = "/src/include/linux/pin_fd.h:9:6: warning: x\n";
         assert_eq!(made(unnamed), None);
+        assert_eq!(made(&format!("{GCC}{unnamed}")), None, "beside another");
+        let note = "In file included from /src/mm/gup.c:3:\n/src/include/linux/mm.h:7:1: note: declared here\n";
+        assert_eq!(made(&format!("{GCC}{note}{unnamed}")), None, "a note's");
+        let named = format!("{GCC}In file included from /src/mm/shmem.c:3:\n{unnamed}");
+        assert_eq!(made(&named).unwrap(), ["mm/gup.o", "mm/shmem.o"]);
         for root in [
             "<command-line>",
             "<built-in>:3",
             "/src/arch/x86/entry/entry.S:3",
         ] {
-            let log = format!("{gcc}In file included from {root}:\n{unnamed}");
+            let log = format!("{GCC}In file included from {root}:\n{unnamed}");
             assert_eq!(made(&log), None, "{root}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_made_again_only_if_it_is_called_after_its_file() {
+        let included = |from: &str| {
+            format!("In file included from {from}:3:\ninclude/linux/mm.h:1:2: warning: x\n")
+        };
+        let there = ["mm/gup.o", "mm/offsets.s", "kvm/gup.nvhe.o", "scripts/sign"];
+        for (name, object) in [
+            ("mm/gup", "mm/gup.o"),
+            ("mm/offsets", "mm/offsets.s"),
+            ("kvm/gup", "kvm/gup.nvhe.o"),
+        ] {
+            let itself = format!("{name}.c:1:2: warning: x\n");
+            for log in [included(&format!("{name}.c")), itself] {
+                assert_eq!(made_of(&there, &log).unwrap(), [object], "{log}");
+            }
+        }
+        // A host program of one file; and what does not lie in the tree, though an object lies beside it.
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("gup.o"), "").unwrap();
+        let outside = outside.path().join("gup.c").display().to_string();
+        for file in ["scripts/sign.c", "../mm/gup.c", &outside] {
+            let itself = format!("{file}:1:2: warning: x\n");
+            for log in [included(file), itself] {
+                assert_eq!(made_of(&there, &log), None, "{log}");
+            }
         }
     }
 
@@ -243,11 +340,8 @@ mod tests {
     fn what_includes_a_file_in_c_is_made_again() {
         let log = "/src/kernel/sched/build_policy.c: note: in included file:\n\
                    /src/kernel/sched/rt.c:2:1: warning: x\n";
-        let objects = ["build_policy.o", "build_policy.s", "rt.o"];
-        assert_eq!(
-            made(log).unwrap(),
-            objects.map(|name| format!("kernel/sched/{name}"))
-        );
+        let policy = "kernel/sched/build_policy.o";
+        assert_eq!(made_of(&[policy], log).unwrap(), [policy]);
     }
 
     #[test]
