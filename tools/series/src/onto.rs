@@ -54,7 +54,8 @@ pub fn apply(ctx: &Context, dir: &Path) -> Result<Outcome> {
         outln!("{commits} commits on {}", &head[..12]);
         return Ok(Outcome::Clean);
     }
-    let error = explain(ctx, &git, &files, &output)?;
+    // What keeps it from being explained must not keep the tree either.
+    let (Ok(error) | Err(error)) = explain(ctx, &git, &files, &output);
     drop(step);
     let abort = own_git(&dir).args(["am", "--abort"]).output();
     let back = git.run(&["rev-parse", "HEAD"])? == head && uncommitted(&git)?.is_empty();

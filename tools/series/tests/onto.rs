@@ -60,6 +60,23 @@ fn a_conflict_leaves_the_tree_as_it_was() {
 }
 
 #[test]
+fn a_conflict_that_cannot_be_shown_leaves_the_tree_as_it_was_too() {
+    let toy = Toy::with_stack();
+    let own = own_tree(&toy);
+    replace(&own.join("mm/gup.c"), "line 30\n", "line thirty\n");
+    toy.commit(&own, "thirty");
+    let head = toy.git(&own, &["rev-parse", "HEAD"]);
+    fs::write(own.join(".git/info/attributes"), "*.c diff=broken\n").unwrap();
+    toy.git(&own, &["config", "diff.broken.textconv", "false"]);
+    let ran = toy.run(&["apply", "--onto", own.to_str().unwrap()]);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(ran.err.contains("is as it was"), "{}", ran.err);
+    assert_eq!(toy.git(&own, &["rev-parse", "HEAD"]), head);
+    assert_eq!(toy.git(&own, &["status", "--porcelain"]), "");
+    assert!(!own.join(".git/rebase-apply").exists());
+}
+
+#[test]
 fn what_stands_there_is_shown_where_nothing_can_be_merged() {
     let toy = Toy::with_stack();
     let own = toy.path("own");
