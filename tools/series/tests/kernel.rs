@@ -261,7 +261,7 @@ fn in_a_lane_for_the_tip_no_patch_is_built_by_itself() {
         &format!("{lane}tip_only = true\n"),
     );
     let ran = test(&toy, &["--full"]);
-    let line = "\nnot built at every patch: the lanes for the tip only, toy\n";
+    let line = "\nskip  build: every patch in lane toy: it is for the tip only\n";
     ends_with(&ran, 0, line);
     assert!(ran.out.contains("pass  toy tip+c: build"), "{}", ran.out);
     assert!(!ran.out.contains("toy patch"), "{}", ran.out);

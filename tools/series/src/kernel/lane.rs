@@ -445,6 +445,11 @@ mod tests {
             assert!(cause.contains("\"x\"") && cause.contains(part), "{cause}");
         }
         assert!(wrong(|lane| lane.name = "a b".into()).contains("plain name"));
+        let primary = wrong(|lane| {
+            lane.tip_only = true;
+            lane.name = PRIMARY.to_owned();
+        });
+        assert!(primary.contains("beside the primary one"), "{primary}");
         let twice = [Lane::plain("x"), Lane::plain("x")];
         assert!(
             validate(&twice, &[], &[])

@@ -40,7 +40,7 @@ pub(super) struct Session<'a> {
     pub(super) stack: Stack,
     pub(super) tally: Tally,
     deadline: Option<Instant>,
-    /// Every patch in full, in every lane too.
+    /// Every patch as a whole, and what it touches in the other lanes too, but for those for the tip only.
     pub(super) full: bool,
     use_kept: boot::Kept,
     /// Runs that were kept from earlier.
@@ -97,7 +97,9 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
         }
     }
 
-    say_left_out(&ctx.config.kernel, args);
+    if !args.full && args.lane.is_empty() {
+        say_left_out(&ctx.config.kernel);
+    }
     if session.not_booted > 0 {
         outln!(
             "{} guests were not booted again: the same kernels, tests and machines passed before; --again boots them",
@@ -126,32 +128,14 @@ pub fn test(ctx: &Context, args: &TestArgs) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// What was not done, because it was not asked for, or is never done.
-fn say_left_out(settings: &Settings, args: &TestArgs) {
-    if args.full {
-        let names = tip_only(&settings.lanes, &args.lane);
-        if !names.is_empty() {
-            outln!("not built at every patch: the lanes for the tip only, {names}");
-        }
-    } else if args.lane.is_empty() {
-        let guests = settings.guests.iter().filter(|guest| guest.only_full);
-        let guests: Vec<&str> = guests.map(|guest| guest.name.as_str()).collect();
-        outln!(
-            "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and what a patch touches in every lane that is not for the tip only; and the tip in every lane, and in the guests {}",
-            guests.join(", ")
-        );
-    }
-}
-
-/// The lanes in which no patch is built by itself, of those that were chosen; all of them if none was.
-fn tip_only(lanes: &[Lane], chosen: &[String]) -> String {
-    let is_chosen = |lane: &&Lane| chosen.is_empty() || chosen.contains(&lane.name);
-    let lanes = lanes.iter().filter(|lane| lane.tip_only);
-    let names: Vec<&str> = lanes
-        .filter(is_chosen)
-        .map(|lane| lane.name.as_str())
-        .collect();
-    names.join(", ")
+/// What was not done, because it was not asked for.
+fn say_left_out(settings: &Settings) {
+    let guests = settings.guests.iter().filter(|guest| guest.only_full);
+    let guests: Vec<&str> = guests.map(|guest| guest.name.as_str()).collect();
+    outln!(
+        "only --full builds the whole kernel at every patch, with RUST=n too, and boots it; and what a patch touches in every lane that is not for the tip only; and the tip in every lane, and in the guests {}",
+        guests.join(", ")
+    );
 }
 
 /// Runs with the same arguments take about as long.
@@ -764,17 +748,6 @@ mod tests {
             never_ran(&run, &[test]),
             [Entry::not_run("base+c", "data", "D2")]
         );
-    }
-
-    #[test]
-    fn lanes_for_the_tip_are_said_if_they_were_chosen() {
-        let lanes = ["gcc", "nommu", "no-kvm"].map(|name| Lane {
-            tip_only: name != "gcc",
-            ..Lane::plain(name)
-        });
-        assert_eq!(tip_only(&lanes, &[]), "nommu, no-kvm");
-        let chosen = ["gcc", "no-kvm"].map(str::to_owned);
-        assert_eq!(tip_only(&lanes, &chosen), "no-kvm");
     }
 
     #[test]

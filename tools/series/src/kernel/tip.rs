@@ -100,7 +100,11 @@ impl Session<'_> {
             let base = base.flatten().and_then(|base| base.kernel);
             self.boot_lane(lane, &toolchain, base, tips)?;
         }
-        if self.full && !lane.tip_only {
+        if self.full && lane.tip_only {
+            let what = format!("every patch in lane {}", lane.name);
+            let skip = Entry::skip("", BUILD, &what);
+            self.tally.add(skip.because("it is for the tip only"));
+        } else if self.full {
             self.walk_in(lane, &toolchain)?;
         }
         Ok(())
