@@ -25,7 +25,7 @@ pub fn tarball(
             deb.display(),
             format!("unpacking {}: {e}", tarball.display()),
         )
-        .mend("cargo series doctor")
+        .mend("free some disk, then run this again")
     };
     let mut unpack = toolchain.command(&[(deb, "/base.deb")], "bash");
     unpack.args(["-o", "pipefail", "-c"]);
@@ -59,7 +59,7 @@ pub fn tarball(
         if !status.success() {
             let how = run::describe(status);
             let failed = Error::environment(deb.display(), format!("{program}: {how}"))
-                .mend("cargo series doctor");
+                .mend("free some disk, then run this again");
             // It may have ended because nobody reads any more: then this is the reason.
             return Err(match written {
                 Err(e) => failed.detail(e),

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -221,9 +221,7 @@ impl Guest<'_> {
             End::Qemu
         };
         if end == End::Qemu && console.is_empty() {
-            return Err(Error::environment("qemu", run::describe(status))
-                .detail(run::tail(&complaints))
-                .mend("cargo series doctor"));
+            return Err(self.not_booted(status, &complaints));
         }
         Ok(Ran {
             end,
@@ -232,7 +230,23 @@ impl Guest<'_> {
             console_log,
         })
     }
+
+    /// Why no guest said anything. A root has its QEMU: only the machine itself may lack one.
+    fn not_booted(&self, status: ExitStatus, complaints: &str) -> Error {
+        let qemu = self.machine.qemu;
+        let error = |cause: &str| Error::environment(qemu, cause).detail(run::tail(complaints));
+        match status.code() {
+            Some(NO_PROGRAM) => error("this program is not installed")
+                .mend(format!("install {qemu} with your package manager"))
+                .mend("leave out --toolchain host"),
+            _ => error(&run::describe(status))
+                .mend("give QEMU what it says it lacks, then run this again"),
+        }
+    }
 }
+
+/// How a shell and env say that there is no such program.
+const NO_PROGRAM: i32 = 127;
 
 /// Keeps what the guest says, and shows it at once where somebody looks.
 fn copy_console(from: &mut impl Read, mut log: File, show: bool) -> std::io::Result<Vec<u8>> {
@@ -260,6 +274,8 @@ pub fn last_words(console: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::super::arch::Arch;
     use super::*;
 
@@ -302,6 +318,27 @@ mod tests {
             second.join().unwrap().unwrap();
         });
         assert_eq!(fs::read_to_string(&results).unwrap(), "");
+    }
+
+    #[test]
+    fn a_qemu_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let guest = with_logs("arm64", false, dir.path());
+        let error = |script: &str| {
+            let mut stub = Command::new("sh");
+            stub.args(["-c", script]);
+            let stub = stub.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let (results, _lock) = guest.claim_logs().unwrap();
+            let ran = guest.watch(stub.spawn().unwrap(), &results);
+            ran.err().unwrap().to_string()
+        };
+        let missing = error("exit 127");
+        let mend = "mend: install qemu-system-aarch64 with";
+        assert!(missing.contains(mend), "{missing}");
+        assert!(missing.contains("leave out --toolchain host"), "{missing}");
+        let other = error("echo no memory >&2; exit 1");
+        assert!(other.contains("exit code 1\n    no memory"), "{other}");
+        assert!(!other.contains("install"), "{other}");
     }
 
     #[test]
