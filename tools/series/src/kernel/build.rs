@@ -353,6 +353,7 @@ pub(super) fn run_make(
                 &key(toolchain, &base, driver, lane),
             )?;
         }
+        From::Base if !objects.join(ENDED).exists() => empty(&objects)?,
         From::Base => (),
     }
     claim(&objects, &tree)?;
@@ -549,7 +550,8 @@ impl Make<'_> {
         let ended = self.objects.join(ENDED);
         remove(&ended)?;
         let status = run::log_status(&mut command, self.log)?;
-        if status.code().is_some() {
+        // What is killed below the shell that starts it has another one.
+        if matches!(status.code(), Some(0..=2)) {
             fs::write(&ended, "").at(&ended)?;
         }
         if status.success() {

@@ -124,7 +124,8 @@ fn including(folder: &Path, log: &str) -> Option<BTreeSet<String>> {
 }
 
 /// The objects in this folder that are called after the file of this name in C, which lies in the tree. Of a few, such as
-/// asm-offsets.c, kbuild reads the assembly, and KVM on arm64 compiles some twice.
+/// asm-offsets.c, kbuild reads the assembly, and KVM on arm64 compiles some twice. What else is compiled a second time, in
+/// another folder, is not known here: what only the second object is complained about for is lost.
 fn made_from(folder: &Path, name: &str) -> Vec<String> {
     if name.starts_with(['/', '.']) {
         return Vec::new();
