@@ -13,9 +13,11 @@ mount -t tmpfs tmpfs /tmp
 mkdir -p /dev/shm /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 stty -F /dev/RESULTS raw
+# Open until the end: the last close shuts a serial port down, and what that has not sent then is lost.
+exec 3> /dev/RESULTS
 say() {
 	echo "series: $*" > /dev/kmsg
-	echo "series: $*" > /dev/RESULTS
+	echo "series: $*" >&3
 }
 if grep -q series.shell /proc/cmdline; then
 	setsid cttyhack sh
@@ -34,7 +36,7 @@ while IFS=$tab read -r name hugepages seconds command; do
 	[ -e $dma ] && echo 1 > $dma/num_errors
 	say "begin $name"
 	# The command is split into words here: the blanks in it separate arguments.
-	timeout -s KILL "$seconds" /bin/$command > /dev/RESULTS 2>&1 < /dev/null
+	timeout -s KILL "$seconds" /bin/$command >&3 2>&1 3>&- < /dev/null
 	status=$?
 	after=$(dma_state)
 	[ "$before" = "$after" ] || say "dma-api: from $before, to $after"
@@ -70,4 +72,5 @@ if grep -q page_owner=on /proc/cmdline; then
 	say "end page_owner 0"
 fi
 say "finished"
+exec 3>&-
 poweroff -f
