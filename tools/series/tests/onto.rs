@@ -4,7 +4,7 @@
 mod toy;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toy::{Toy, replace};
 
@@ -37,13 +37,25 @@ fn on_the_base_and_on_a_tree_that_moved() {
     toy.git(&own, &["fsck", "--full", "--strict"]);
 }
 
-#[test]
-fn a_conflict_leaves_the_tree_as_it_was() {
-    let toy = Toy::with_stack();
-    let own = own_tree(&toy);
+/// A tree that the stack does not apply to, and its commit.
+fn tree_in_conflict(toy: &Toy) -> (PathBuf, String) {
+    let own = own_tree(toy);
     replace(&own.join("mm/gup.c"), "line 30\n", "line thirty\n");
     toy.commit(&own, "thirty");
     let head = toy.git(&own, &["rev-parse", "HEAD"]);
+    (own, head)
+}
+
+fn is_as_it_was(toy: &Toy, own: &Path, head: &str) {
+    assert_eq!(toy.git(own, &["rev-parse", "HEAD"]), head);
+    assert_eq!(toy.git(own, &["status", "--porcelain"]), "");
+    assert!(!own.join(".git/rebase-apply").exists());
+}
+
+#[test]
+fn a_conflict_leaves_the_tree_as_it_was() {
+    let toy = Toy::with_stack();
+    let (own, head) = tree_in_conflict(&toy);
     let ran = toy.run(&["apply", "--onto", own.to_str().unwrap()]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     for said in [
@@ -54,26 +66,19 @@ fn a_conflict_leaves_the_tree_as_it_was() {
     ] {
         assert!(ran.err.contains(said), "{said}: {}", ran.err);
     }
-    assert_eq!(toy.git(&own, &["rev-parse", "HEAD"]), head);
-    assert_eq!(toy.git(&own, &["status", "--porcelain"]), "");
-    assert!(!own.join(".git/rebase-apply").exists());
+    is_as_it_was(&toy, &own, &head);
 }
 
 #[test]
 fn a_conflict_that_cannot_be_shown_leaves_the_tree_as_it_was_too() {
     let toy = Toy::with_stack();
-    let own = own_tree(&toy);
-    replace(&own.join("mm/gup.c"), "line 30\n", "line thirty\n");
-    toy.commit(&own, "thirty");
-    let head = toy.git(&own, &["rev-parse", "HEAD"]);
+    let (own, head) = tree_in_conflict(&toy);
     fs::write(own.join(".git/info/attributes"), "*.c diff=broken\n").unwrap();
     toy.git(&own, &["config", "diff.broken.textconv", "false"]);
     let ran = toy.run(&["apply", "--onto", own.to_str().unwrap()]);
     assert_eq!(ran.code, 3, "{}", ran.err);
     assert!(ran.err.contains("is as it was"), "{}", ran.err);
-    assert_eq!(toy.git(&own, &["rev-parse", "HEAD"]), head);
-    assert_eq!(toy.git(&own, &["status", "--porcelain"]), "");
-    assert!(!own.join(".git/rebase-apply").exists());
+    is_as_it_was(&toy, &own, &head);
 }
 
 #[test]
