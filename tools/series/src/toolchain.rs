@@ -16,6 +16,7 @@ use crate::run;
 use crate::sandbox::Sandbox;
 
 const PACKAGES: &str = include_str!("../data/packages.txt");
+const TRIXIE_PACKAGES: &str = include_str!("../data/packages-trixie.txt");
 const CROSS_PACKAGES: &str = include_str!("../data/packages-cross.txt");
 const PROGRAM_PACKAGES: &str = include_str!("../data/packages-programs.txt");
 const ENTER: &str = include_str!("../data/enter.sh");
@@ -82,8 +83,9 @@ impl Root {
 
     pub fn packages(self) -> Vec<&'static str> {
         let lists: &[&'static str] = match self {
-            Root::Main | Root::Latest => &[PACKAGES],
-            Root::Cross => &[PACKAGES, CROSS_PACKAGES],
+            Root::Main => &[PACKAGES, TRIXIE_PACKAGES],
+            Root::Cross => &[PACKAGES, TRIXIE_PACKAGES, CROSS_PACKAGES],
+            Root::Latest => &[PACKAGES],
             Root::Programs => &[PROGRAM_PACKAGES],
         };
         lists

@@ -29,6 +29,9 @@ const APPLETS: [&str; 26] = [
 /// is a command that is not found: false, as it should be for pages of 2 MiB.
 const BASH: &str = "#!/bin/sh\nexec sh \"$@\"\n";
 
+/// So that of libfuse a guest needs the library alone: `fusermount -u FOLDER`.
+const FUSERMOUNT: &str = "#!/bin/sh\nexec umount \"$2\"\n";
+
 /// Packs /guest into an initramfs whose bytes depend on its contents alone.
 const PACK: &str = "cd /guest && find . -mindepth 1 -exec touch -h -d @0 {} + && \
     find . -mindepth 1 -printf '%P\\n' | LC_ALL=C sort | \
@@ -147,9 +150,11 @@ pub fn packed(
     for applet in APPLETS {
         std::os::unix::fs::symlink("busybox", guest.join("bin").join(applet)).at(guest)?;
     }
-    let bash = guest.join("bin/bash");
-    fs::write(&bash, BASH).at(&bash)?;
-    make_executable(&bash)?;
+    for (name, script) in [("bash", BASH), ("fusermount", FUSERMOUNT)] {
+        let path = guest.join("bin").join(name);
+        fs::write(&path, script).at(&path)?;
+        make_executable(&path)?;
+    }
     let list: String = tests.iter().map(GuestTest::lines).collect();
     fs::write(guest.join("tests"), list).at(guest)?;
     let file = guest.join("init");
