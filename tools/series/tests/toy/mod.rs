@@ -4,6 +4,8 @@
 // Each test program uses its own share of it.
 #![allow(dead_code)]
 
+pub mod kernel;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
