@@ -5,7 +5,7 @@
 use std::hint;
 use std::mem::ManuallyDrop;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,29 +29,50 @@ pub static RACES: [(&str, Race); 6] = [
 
 const EBADF: i32 = 9;
 
-/// How long a child may take until it has a buffer.
+/// How long a child may take until it has a buffer, and a side of a round until it is done.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// In this time the other side is done, also where a fault maps a whole buffer and the kernel checks all it does.
-const HEAD_START: Duration = Duration::from_millis(20);
 
 /// What is wrong with a round.
 type Wrong = String;
 
-/// Which of two threads waits for the other, if they are not to start together.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// One of two threads.
+#[derive(Clone, Copy)]
 enum Side {
     This,
     Other,
 }
 
-/// In some rounds it is plain who comes first, so that each ending is seen; in the others they start at nearly the same
-/// time.
-fn linger(n: u64, side: Side) {
-    match (n % 4, side) {
-        (0, Side::This) | (1, Side::Other) => thread::sleep(HEAD_START),
-        (2, Side::This) | (3, Side::Other) => (0..n * 37 % 512).for_each(|_| hint::spin_loop()),
-        _ => {}
+/// Which of them are done with a round.
+#[derive(Default)]
+struct Sides {
+    this: AtomicBool,
+    other: AtomicBool,
+}
+
+impl Sides {
+    /// Does the work of one side. In some rounds it is plain who comes first, so that each ending is seen; in the others
+    /// they start at nearly the same time.
+    fn work<T>(&self, n: u64, side: Side, work: impl FnOnce() -> T) -> T {
+        let (mine, theirs) = match side {
+            Side::This => (&self.this, &self.other),
+            Side::Other => (&self.other, &self.this),
+        };
+        match (n % 4, side) {
+            (0, Side::This) | (1, Side::Other) => wait_for(theirs),
+            (2, Side::This) | (3, Side::Other) => (0..n * 37 % 512).for_each(|_| hint::spin_loop()),
+            _ => {}
+        }
+        let done = work();
+        mine.store(true, Relaxed);
+        done
+    }
+}
+
+/// One that has panicked is not waited for for ever.
+fn wait_for(done: &AtomicBool) {
+    let start = Instant::now();
+    while !done.load(Relaxed) && start.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_micros(100));
     }
 }
 
@@ -93,17 +114,15 @@ where
         // It is closed below.
         let buffer = ManuallyDrop::new(buffer);
         let work = prepare(&buffer, way);
-        let start = Barrier::new(2);
+        let (start, sides) = (Barrier::new(2), Sides::default());
         // Nothing else is opened meanwhile: the number means this buffer or nothing.
         let (done, is_closed) = thread::scope(|scope| {
             let closing = scope.spawn(|| {
                 start.wait();
-                linger(n, Side::Other);
-                buffers::close_in_use(&buffer)
+                sides.work(n, Side::Other, || buffers::close_in_use(&buffer))
             });
             start.wait();
-            linger(n, Side::This);
-            let done = work(&buffer);
+            let done = sides.work(n, Side::This, || work(&buffer));
             let is_closed = buffer.size() == Err(EBADF);
             let ended = closing.join().expect("it does not panic");
             ended.expect("a descriptor can be closed");
@@ -169,17 +188,15 @@ impl Cuts {
         let file = numbered_file();
         let way = Way::of_round(n / 4);
         let kept = 1 + n as usize * 7 % (PAGES - 1);
+        let sides = Sides::default();
         let (cut, buffer) = thread::scope(|scope| {
             let cutting = scope.spawn(|| {
-                linger(n, Side::Other);
-                let cut = file.truncate(kept);
+                let cut = sides.work(n, Side::Other, || file.truncate(kept));
                 file.truncate(PAGES).expect("a file can grow");
                 cut
             });
-            let sealing = scope.spawn(|| {
-                linger(n, Side::This);
-                file.add_seals(F_SEAL_SHRINK)
-            });
+            let sealing =
+                scope.spawn(|| sides.work(n, Side::This, || file.add_seals(F_SEAL_SHRINK)));
             let buffer = loop {
                 let over = cutting.is_finished() && sealing.is_finished();
                 match way.create(dev, &file, 0, PAGES) {
@@ -242,13 +259,10 @@ fn seal(dev: &Fd, n: u64) -> std::result::Result<bool, Wrong> {
     let file = numbered_file();
     file.add_seals(F_SEAL_SHRINK).expect("seals can be added");
     let way = Way::of_round(n / 4);
+    let sides = Sides::default();
     let (seal, buffer) = thread::scope(|scope| {
-        let sealing = scope.spawn(|| {
-            linger(n, Side::Other);
-            file.add_seals(F_SEAL_WRITE)
-        });
-        linger(n, Side::This);
-        let buffer = way.create(dev, &file, 0, PAGES);
+        let sealing = scope.spawn(|| sides.work(n, Side::Other, || file.add_seals(F_SEAL_WRITE)));
+        let buffer = sides.work(n, Side::This, || way.create(dev, &file, 0, PAGES));
         (sealing.join().expect("it does not panic"), buffer)
     });
     match (&buffer, &seal) {
