@@ -1483,8 +1483,10 @@ mod kunit {
         impl ModuleMetadata for Loaded {
             const NAME: &'static CStr = c"rust_dma_buf";
 
-            // SAFETY: It is in the place of the right one.
-            const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(LOADED.0.get()) };
+            const THIS_MODULE: ThisModule = {
+                // SAFETY: It is in the place of the right one.
+                unsafe { ThisModule::from_ptr(LOADED.0.get()) }
+            };
         }
 
         struct Data;
