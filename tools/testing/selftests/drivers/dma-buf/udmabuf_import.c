@@ -473,6 +473,13 @@ TEST_F(udmabuf_import, access_by_cpu)
 	ASSERT_TRUE(create(self->dev, &self->b));
 	bufs[0] = self->a.buf;
 	bufs[1] = self->b.buf;
+	/* Threads that race to be the first one are udmabuf_sync's */
+	for (int i = 0; i < 2; i++) {
+		ASSERT_TRUE(sync_buf(bufs[i],
+				     DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
+		ASSERT_TRUE(sync_buf(bufs[i],
+				     DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
+	}
 	ASSERT_TRUE(stream(self->video, true));
 	for (int i = 0; i < NR_THREADS; i++) {
 		cpus[i].bufs = bufs;
