@@ -617,11 +617,12 @@ impl<T: Exporter> VTable<T> {
         let mut lock = unsafe { Self::locked((*attach).dmabuf) };
         let tables = &mut lock.lent_mut().tables;
 
-        match tables.iter().position(|table| table.as_raw() == sgt) {
-            // This unmaps and frees the table. As `Lent` is `Send`, any task may do that.
-            Some(i) => drop(tables.remove(i)),
-            None => pr_warn!("dma-buf: an importer gave back what it was not lent\n"),
-        }
+        let Some(i) = tables.iter().position(|table| table.as_raw() == sgt) else {
+            pr_warn!("dma-buf: an importer gave back what it was not lent\n");
+            return;
+        };
+        // This unmaps and frees the table. As `Lent` is `Send`, any task may do that.
+        drop(tables.remove(i));
     }
 
     /// # Safety
