@@ -283,8 +283,7 @@ pub fn kernel(
     if kernel.image.exists() {
         return kernel.kept();
     }
-    let mut targets = vec![lane.arch.target];
-    targets.extend(lane.checks.iter().map(String::as_str));
+    let targets = lane.targets(driver);
     let from = match lane.name == PRIMARY {
         true => From::LastBuild,
         false => From::Base,

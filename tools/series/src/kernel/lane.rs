@@ -2,6 +2,7 @@
 //! Lanes: `[[kernel.lanes]]` of `series.toml`. Each is a way to build kernels, and what is asked of them.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -43,7 +44,7 @@ pub struct Lane {
     /// Variables for make: W=1, C=1, CLIPPY=1.
     #[serde(default)]
     pub make: Vec<String>,
-    /// Targets of make that must succeed besides the kernel: rustfmtcheck, rustdoc, rusttest.
+    /// Targets of make that must succeed besides a kernel with Rust: rustfmtcheck, rustdoc, rusttest.
     #[serde(default)]
     pub checks: Vec<String>,
     /// What the stack touches is compiled, and nothing is linked.
@@ -113,6 +114,14 @@ impl Lane {
     /// The driver that the base is built as, with or without Rust. Its udmabuf is always the one in C.
     pub fn base_driver(&self) -> Driver {
         self.drivers.first().copied().unwrap_or(Driver::C)
+    }
+
+    /// What make is asked for. A kernel without Rust has no targets that check it.
+    pub fn targets(&self, driver: Driver) -> Vec<&str> {
+        let checks = self.checks.iter().filter(|_| driver == Driver::Rust);
+        iter::once(self.arch.target)
+            .chain(checks.map(String::as_str))
+            .collect()
     }
 
     /// A kernel of this lane can be booted, and not only built.
@@ -542,5 +551,7 @@ mod tests {
         let mut checks = Lane::plain("x");
         checks.checks = vec!["rustdoc".to_owned()];
         assert_ne!(checks.key(), "");
+        assert_eq!(checks.targets(Driver::Rust), ["bzImage", "rustdoc"]);
+        assert_eq!(checks.targets(Driver::C), ["bzImage"]);
     }
 }
