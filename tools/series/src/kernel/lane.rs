@@ -239,6 +239,9 @@ impl Lane {
         if self.objects_only && !self.checks.is_empty() {
             return Err("objects_only leaves no room for checks".to_owned());
         }
+        if !self.checks.is_empty() && !self.drivers.contains(&Driver::Rust) {
+            return Err("checks are made with the driver \"rust\" only".to_owned());
+        }
         if self.tip_only && (self.name == PRIMARY || self.drivers.is_empty()) {
             return Err("tip_only is for lanes that are tested beside the primary one".to_owned());
         }
@@ -411,6 +414,13 @@ mod tests {
                 "\"a b\"",
             ),
             (
+                wrong(|lane| {
+                    lane.checks = vec!["rustdoc".into()];
+                    lane.drivers = vec![Driver::C];
+                }),
+                "with the driver \"rust\"",
+            ),
+            (
                 wrong(|lane| lane.skips = [("pin_fd".to_owned(), 1)].into()),
                 "boots = true",
             ),
@@ -551,7 +561,13 @@ mod tests {
         let mut checks = Lane::plain("x");
         checks.checks = vec!["rustdoc".to_owned()];
         assert_ne!(checks.key(), "");
-        assert_eq!(checks.targets(Driver::Rust), ["bzImage", "rustdoc"]);
-        assert_eq!(checks.targets(Driver::C), ["bzImage"]);
+    }
+
+    #[test]
+    fn a_kernel_without_rust_is_not_checked() {
+        let mut lane = Lane::plain("x");
+        lane.checks = vec!["rustdoc".to_owned()];
+        assert_eq!(lane.targets(Driver::Rust), ["bzImage", "rustdoc"]);
+        assert_eq!(lane.targets(Driver::C), ["bzImage"]);
     }
 }
