@@ -135,7 +135,6 @@ fn repository() -> Toy {
 /// What Linux has, and `check`, `bench` and the examples need.
 fn base(tree: &Path) {
     write(tree, "scripts/get_maintainer.pl", "");
-    write(tree, "scripts/kernel-doc", "");
     program(&tree.join("scripts/kernel-doc"), SILENT);
     write(tree, "drivers/dma-buf/Makefile", "obj-y := dma-buf.o\n");
     write(tree, "rust/kernel/pin.rs", EXAMPLE);
