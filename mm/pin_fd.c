@@ -147,6 +147,18 @@ static void pin_fd_add(struct pin_fd_walk *walk, struct pin_fd_count *count,
 	pin_fd_count(count, range.folio);
 }
 
+/* Turns our reference into a pin. */
+static int pin_fd_get_pin(struct folio *folio)
+{
+	/*
+	 * s390: takes the page back from a secure guest, as GUP does. A reference
+	 * keeps it from being made secure again.
+	 */
+	if (arch_make_folio_accessible(folio))
+		return -EIO;
+	return folio_ref_to_pin(folio) ? 0 : -ENOMEM;
+}
+
 /*
  * Is the locked folio still what the page cache has at walk->pos? Reclaim looks
  * for pins under the folio lock and takes the folio out of the file under the
@@ -182,7 +194,7 @@ pin_fd_try_pin(struct pin_fd_walk *walk, struct pin_fd_count *count,
 	if (likely(pin_fd_is_cached(walk, folio, large))) {
 		range = pin_fd_part(walk, folio, large);
 		if (!pin_fd_poisoned(folio, large, range.offset, range.len) &&
-		    pin_fd_may_stay(walk, folio) && folio_ref_to_pin(folio)) {
+		    pin_fd_may_stay(walk, folio) && !pin_fd_get_pin(folio)) {
 			pin_fd_add(walk, count, range);
 			ok = true;
 		}
@@ -252,7 +264,7 @@ static int pin_fd_pin(struct pin_fd_walk *walk, const struct pinned_range *range
 	int err;
 
 	if (!(walk->ops->flags & PIN_FD_OP_PAGE_CACHE))
-		return folio_ref_to_pin(folio) ? 0 : -ENOMEM;
+		return pin_fd_get_pin(folio);
 
 	if (unlikely(folio_lock_killable(folio)))
 		return -EINTR;
@@ -261,7 +273,7 @@ static int pin_fd_pin(struct pin_fd_walk *walk, const struct pinned_range *range
 	else if (pin_fd_poisoned(folio, large, range->offset, range->len))
 		err = -EHWPOISON;
 	else
-		err = folio_ref_to_pin(folio) ? 0 : -ENOMEM;
+		err = pin_fd_get_pin(folio);
 	folio_unlock(folio);
 	return err;
 }
@@ -632,7 +644,8 @@ long pin_user_pages_fd_locked(struct file *file, loff_t start, size_t len,
  *   a page has millions of pins already
  * * -ENOSPC, -EDQUOT: no space in the file system or no quota left; for a hole of
  *   hugetlbfs also: a cgroup is full, or there is no huge page
- * * -EIO: a page could not be read back from swap
+ * * -EIO: a page could not be read back from swap, or, on s390, from a secure
+ *   guest
  * * -EINTR: a fatal signal is pending
  * * -EBUSY: a page cannot be moved out of ZONE_MOVABLE or CMA now, or leaves the
  *   file again and again, under memory pressure or as holes are punched into a

@@ -241,9 +241,14 @@ impl Locked<'_> {
     /// If a device has a bounce buffer, all of that is copied over the pages; if it is not coherent
     /// with the caches, their lines are dropped. What was written to the pages since they were
     /// handed to the device is lost, unless the device only reads. [`Locked::sync_for_device`] at
-    /// the end of an access hands over what that has written, which is kept then, if the device
-    /// reads as well as writes. One that only writes is handed nothing: what was written in an
-    /// access is lost like anything else.
+    /// the end of an access hands over what was written in it, which is kept then, if the device
+    /// reads as well as writes and no other access that reads has begun meanwhile. One that only
+    /// writes is handed nothing: what was written in an access can be lost like anything else.
+    ///
+    /// What is handed over is all of the buffer: what such a device has written to its bounce
+    /// buffer since an access that reads last began is lost. So an access that only writes should
+    /// begin as one that reads too, if it does not write everything. If several devices that write
+    /// have a bounce buffer, the table that was mapped last has the last word.
     pub fn sync_for_cpu(&self, access: DataDirection) {
         for table in &self.lent().tables {
             table.sync_for_cpu(access);
@@ -300,7 +305,8 @@ impl Drop for Locked<'_> {
 ///
 /// # Invariants
 ///
-/// The device is set up for DMA until the importer gives back what is mapped during `'a`.
+/// The device is set up for DMA until the importer gives back what is mapped during `'a`, and that
+/// setup, its mask included, does not change.
 pub struct Attachment<'a> {
     dev: &'a Device,
     dir: DataDirection,
@@ -317,7 +323,8 @@ impl<'a> Attachment<'a> {
     /// [`ENOMEM`] if no address is. May sleep.
     pub fn map(&self, pages: Arc<PinnedRanges>) -> Result<Mapped<'a>> {
         // SAFETY: By the type invariants, the device is set up for DMA until the importer gives
-        // the table back. Only `VTable::map_dma_buf()` gets it out of a `Mapped`.
+        // the table back, and that does not change. Only `VTable::map_dma_buf()` gets it out of a
+        // `Mapped`.
         let table = unsafe { PinnedSGTable::new(pages, self.dev, self.dir, GFP_KERNEL) }?;
 
         Ok(Mapped {
@@ -555,7 +562,8 @@ impl<T: Exporter> VTable<T> {
     ///
     /// Must be called by `dma_buf_map_attachment()`, with the reservation lock held, for a valid
     /// buffer created by [`export`] for a `T`. The importer must hold a reference to the device
-    /// while it is attached, and keep it set up for DMA until the table is given back.
+    /// while it is attached, and keep it set up for DMA, its mask included, until the table is
+    /// given back.
     unsafe extern "C" fn map_dma_buf(
         attach: *mut bindings::dma_buf_attachment,
         dir: bindings::dma_data_direction,

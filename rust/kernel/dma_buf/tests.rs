@@ -49,7 +49,10 @@ use crate::{
         PAGE_SIZE, //
     },
     prelude::*,
-    scatterlist::SGTable,
+    scatterlist::{
+        PinnedSGTable,
+        SGTable, //
+    },
     sizes::SZ_32M,
     sync::{
         aref::ARef,
@@ -1132,6 +1135,90 @@ mod kunit {
             assert_eq!(view.byte(0)?.read()?, 1);
             Ok(())
         })??
+    }
+
+    /// Maps pages without dma-buf.c, which lends a wrapper of the table for debugging.
+    fn table(importer: &Importer, pages: &Arc<PinnedRanges>) -> Result<Pin<KBox<PinnedSGTable>>> {
+        // SAFETY: The device is valid.
+        let dev = unsafe { device::Device::from_raw(importer.as_raw()) };
+
+        // SAFETY: The device is set up for DMA, that does not change, and it outlives the table.
+        unsafe { PinnedSGTable::new(pages.clone(), dev, DataDirection::Bidirectional, GFP_KERNEL) }
+    }
+
+    /// Some importers move the addresses that they got, and undo it before they give them back. It
+    /// matters behind a bounce buffer only; and CONFIG_DMA_API_DEBUG would complain.
+    #[test]
+    fn what_was_lent_may_be_changed() -> Result {
+        let Some((_buf, pages)) = shared_with_device()? else {
+            return Ok(());
+        };
+        let importer = Importer::new()?;
+        let table = table(&importer, &pages)?;
+        let view = View {
+            // SAFETY: The table is valid. Nobody reads it while it is changed below.
+            table: unsafe { SGTable::from_raw(table.as_raw()) },
+            pages: &pages,
+            importer: &importer,
+        };
+        let (seen, own) = (view.byte(0)?, cpu_byte(&pages, 0)?);
+        view.bounces(0)?;
+
+        // SAFETY: The table is valid and has an entry.
+        let address = unsafe { &raw mut (*(*table.as_raw()).sgl).dma_address };
+        // SAFETY: Nobody else uses what was lent.
+        unsafe { *address += PAGE_SIZE as DmaAddress };
+        let written = seen.write(42);
+        table.sync_for_cpu(DataDirection::FromDevice);
+        let value = own.read();
+        table.sync_for_device(DataDirection::ToDevice);
+        // SAFETY: As above.
+        unsafe { *address -= PAGE_SIZE as DmaAddress };
+
+        written?;
+        assert_eq!(value?, 42);
+        Ok(())
+    }
+
+    /// One that does not fit into a page is chained.
+    #[test]
+    fn long_tables_have_all_pages() -> Result {
+        let fit = PAGE_SIZE / size_of::<bindings::scatterlist>();
+        let nr = 2 * fit;
+        let importer = Importer::new()?;
+
+        if !importer.is_direct() || nr * PAGE_SIZE > SZ_32M {
+            skip(c"the addresses are not those of the direct mapping, or pages are too large");
+            return Ok(());
+        }
+        let file = ShmemFile::new(nr * PAGE_SIZE)?;
+        let mut pages = PinnedRanges::new(PinFlag::Write);
+        // Pages that are neighbours in the file may be so in memory as well, once they are there.
+        PinnedRanges::new(PinFlag::Write).pin(file.file(), 0, nr * PAGE_SIZE, GFP_KERNEL)?;
+        for i in 0..nr {
+            // Every second one, then the others.
+            let page = i % fit * 2 + i / fit;
+            let offset = (page * PAGE_SIZE).try_into()?;
+            pages.pin(file.file(), offset, PAGE_SIZE, GFP_KERNEL)?;
+        }
+        let pages = Arc::new(pages, GFP_KERNEL)?;
+        let table = table(&importer, &pages)?;
+        let view = View {
+            // SAFETY: The table is valid, and nobody changes it.
+            table: unsafe { SGTable::from_raw(table.as_raw()) },
+            pages: &pages,
+            importer: &importer,
+        };
+
+        assert!(view.table.iter().count() > fit);
+        for page in 0..nr {
+            cpu_byte(&pages, page)?.write(page as u8)?;
+        }
+        table.sync_for_device(DataDirection::ToDevice);
+        for page in 0..nr {
+            assert_eq!(view.byte(page)?.read()?, page as u8);
+        }
+        Ok(())
     }
 
     #[test]
